@@ -29,6 +29,10 @@ impl Below {
         Ok(Self { layers: layers.iter().map(|path| open(path.as_ref())).collect::<Result<_, _>>()? })
     }
 
+    pub(crate) fn directories(&self) -> impl Iterator<Item = &OwnedFd> {
+        self.layers.iter()
+    }
+
     /// Looks from the topmost layer down; `path` has no link before its last part.
     pub(crate) fn look(&self, path: &[u8]) -> io::Result<Seen> {
         for layer in &self.layers {

@@ -43,6 +43,7 @@ mod document;
 mod error;
 mod image;
 mod import;
+mod layers;
 mod names;
 mod reference;
 mod snapshots;
@@ -62,6 +63,7 @@ pub use document::{
 pub use error::Error;
 pub use image::Image;
 pub use import::Import;
+pub use layers::{Layers, make_upper};
 pub use names::Named;
 pub use reference::Reference;
 pub use snapshots::Snapshots;

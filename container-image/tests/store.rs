@@ -275,3 +275,30 @@ fn a_full_disk_is_a_clear_error_and_leaves_nothing_visible() {
     Command::new("umount").arg(directory.path()).status().unwrap();
     result.unwrap();
 }
+
+#[test]
+fn layers_are_read_as_a_container_would_see_them() {
+    let (directory, _, _) = place();
+    let (lower, upper) = (directory.path().join("lower"), directory.path().join("upper"));
+    fs::create_dir_all(&lower).unwrap();
+    fs::create_dir_all(&upper).unwrap();
+    let below = archive()
+        .file("etc/passwd", b"lower")
+        .file("etc/gone", b"x")
+        .file("usr/etc/real", b"y")
+        .symlink("etc/link", "/usr/etc/real")
+        .symlink("etc/loop", "loop")
+        .file("d/hidden", b"z")
+        .end();
+    let above = archive().file("etc/passwd", b"upper").file("etc/.wh.gone", b"").file("d/.wh..wh..opq", b"");
+    container_image::apply(below.as_slice(), &lower, &[] as &[&Path], &Limits::default()).unwrap();
+    container_image::apply(above.end().as_slice(), &upper, &[&lower], &Limits::default()).unwrap();
+    let layers = container_image::Layers::open(&[&upper, &lower]).unwrap();
+    assert_eq!(layers.read("/etc/passwd", 100).unwrap().unwrap(), b"upper");
+    assert_eq!(layers.read("etc/link", 100).unwrap().unwrap(), b"y");
+    assert_eq!(layers.read("etc/gone", 100).unwrap(), None);
+    assert_eq!(layers.read("d/hidden", 100).unwrap(), None);
+    assert!(layers.read("etc/loop", 100).is_err());
+    assert!(layers.read("etc/passwd", 2).is_err(), "too large");
+    assert!(layers.read("etc", 100).is_err(), "a directory");
+}
