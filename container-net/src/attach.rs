@@ -1,0 +1,137 @@
+use std::{
+    net::IpAddr,
+    os::fd::{AsRawFd, BorrowedFd},
+};
+
+use crate::{
+    Attached, Attachment, Error, MacAddr, Pool, Result,
+    attachment::{leases_dir, names_dir},
+    bridge::bridged_packets_filtered,
+    conntrack,
+    names::Record,
+    namespace,
+    netlink::{Message, Socket},
+    nft::Membership,
+    ports,
+    route::{
+        self, VethPair, add_address, add_default_route, create_veth, raise_inside, raise_loopback, raise_port,
+    },
+};
+
+/// Joins the network namespace to the network: leases, host ports, rules, a veth pair, addresses, the default
+/// route and names, in this order. The network must be up ([`ensure_network`](crate::ensure_network)).
+///
+/// What an earlier container process of the same identifier left in the network is replaced. On an error
+/// nothing is left, the leases of this container included.
+pub fn attach(netns: BorrowedFd<'_>, attachment: &Attachment) -> Result<Attached> {
+    attachment.verify()?;
+    let outcome = build(netns, attachment);
+    if outcome.is_err() {
+        // the first error is the one to tell; check() finds what this cannot undo
+        let _ = detach(attachment);
+    }
+    outcome
+}
+
+/// Leaves the network: names, published ports and rules, the veth pair, leases. Idempotent, and goes on over
+/// errors: the first is returned. The container's namespace need not exist any more.
+pub fn detach(attachment: &Attachment) -> Result<()> {
+    attachment.verify()?;
+    let owner = &attachment.endpoint.container_id;
+    let network = &attachment.network;
+    let names = Record::remove(&names_dir(&attachment.state_dir), owner);
+    let rules = network.tables.remove_owner(&attachment.rule_owner());
+    let link = Socket::route().and_then(|mut socket| {
+        route::delete_ours(&mut socket, attachment.host_interface().as_str(), &attachment.alias())
+    });
+    let mut outcome = names.and(rules).and(link.map(drop));
+    let mut addresses = Vec::new();
+    for config in &network.subnets {
+        let dir = leases_dir(&attachment.state_dir);
+        if !dir.exists() {
+            continue;
+        }
+        let released = Pool::open(dir, config).and_then(|pool| {
+            addresses.extend(pool.leased_to(owner)?);
+            pool.release(owner)
+        });
+        outcome = outcome.and(released);
+    }
+    // a kernel without ctnetlink has flows end by themselves
+    let _ = conntrack::forget(&attachment.endpoint.ports, &addresses);
+    outcome
+}
+
+fn build(netns: BorrowedFd<'_>, attachment: &Attachment) -> Result<Attached> {
+    let Attachment { network, endpoint, state_dir } = attachment;
+    let owner = &endpoint.container_id;
+    let mut addresses: Vec<IpAddr> = Vec::new();
+    for config in &network.subnets {
+        let wanted = endpoint.addresses.iter().copied().find(|a| config.subnet.contains(*a));
+        addresses.push(Pool::open(leases_dir(state_dir), config)?.lease(owner, wanted)?);
+    }
+    let mac = mac_of(attachment, &addresses)?;
+    let (published, reservations) = ports::reserve(&endpoint.ports, &addresses)?;
+    let host = attachment.host_interface();
+    network.tables.admit(&Membership {
+        owner: &attachment.rule_owner(),
+        port: &host,
+        mac,
+        addresses: &addresses,
+        ports: &published,
+    })?;
+    let _ = conntrack::forget(&published, &[]);
+    let mut socket = Socket::route()?;
+    route::delete_ours(&mut socket, host.as_str(), &attachment.alias())?;
+    let bridge = route::existing(&mut socket, &network.bridge)?;
+    socket.run(&[
+        create_veth(&VethPair {
+            host: &host,
+            inside: &endpoint.interface,
+            namespace: netns.as_raw_fd(),
+            master: bridge.index,
+            mtu: bridge.mtu,
+            mac,
+        }),
+        raise_port(&host, &attachment.alias(), bridged_packets_filtered()),
+    ])?;
+    namespace::within(netns, || {
+        let mut socket = Socket::route()?;
+        let index = route::existing(&mut socket, &endpoint.interface)?.index;
+        socket.run(&inside(attachment, &addresses, index))
+    })?;
+    Record::of(attachment, &addresses).register(&names_dir(state_dir))?;
+    Ok(Attached { ports: published, addresses, mac, host_interface: host, reservations })
+}
+
+pub(crate) fn mac_of(attachment: &Attachment, addresses: &[IpAddr]) -> Result<MacAddr> {
+    match (attachment.endpoint.mac, addresses.first()) {
+        (Some(mac), _) => Ok(mac),
+        (None, Some(address)) => Ok(MacAddr::from_ip(*address)),
+        (None, None) => Err(Error::Config {
+            network: attachment.network.id.clone(),
+            reason: "it has no subnet to take an address from".into(),
+        }),
+    }
+}
+
+/// What is done inside the namespace, in one go.
+pub(crate) fn inside(attachment: &Attachment, addresses: &[IpAddr], index: u32) -> Vec<Message> {
+    let Attachment { network, endpoint, .. } = attachment;
+    let name = endpoint.interface.as_str();
+    let ipv6 = addresses.iter().any(IpAddr::is_ipv6);
+    let mut messages = vec![raise_loopback(), raise_inside(&endpoint.interface, ipv6)];
+    for address in addresses {
+        if let Some(config) = network.subnet_of(*address) {
+            messages.push(add_address(index, name, *address, &config.subnet));
+        }
+    }
+    if endpoint.default_route && !network.internal {
+        for address in addresses {
+            if let Some(config) = network.subnet_of(*address) {
+                messages.push(add_default_route(index, name, config.gateway));
+            }
+        }
+    }
+    messages
+}
