@@ -1,0 +1,671 @@
+//! The monitor's loop.
+
+use std::fs::{self, File};
+use std::io::{self, Write as _};
+use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::net::UnixListener;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio as StdStdio};
+use std::time::{Duration, Instant};
+
+use container_net::Attachment;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::{FlockOperation, flock};
+use rustix::io::Errno;
+
+use super::client::Client;
+use super::frame::{FrameKind, Heard, ToMonitor};
+use super::log::{Log, Stream};
+use super::network::Networks;
+use super::stdio::Stdio;
+use super::{FromMonitor, MonitorSpec, MonitorStatus, Report};
+use crate::record::write_atomic;
+use crate::running::exit_code;
+use crate::{
+    Console, ContainerId, Create, Error, Running, Runtime, Signal, Signals, Timestamp, describe,
+    reap_orphans_except,
+};
+
+/// How many clients may be attached at once.
+const MOST_CLIENTS: usize = 32;
+/// The first pause before a restart; it doubles up to [`LONGEST_PAUSE`].
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+/// A process that ran as long as this starts again after the first pause.
+const LONG_RUN: Duration = Duration::from_secs(10);
+/// How long clients have to read the last frames; the one of `--attach-fd` is waited for.
+const LAST_WORDS: Duration = Duration::from_secs(2);
+
+/// A process at work.
+struct Process {
+    running: Running,
+    stdio: Stdio,
+    networks: Networks,
+    started: Instant,
+    started_at: String,
+}
+
+/// How a process ended.
+struct Outcome {
+    code: i32,
+    signal: Option<i32>,
+    oom_killed: bool,
+    ran: Duration,
+    started_at: String,
+    error: Option<String>,
+}
+
+enum Phase {
+    Running(Box<Process>),
+    Waiting { until: Instant, last: Outcome },
+    Over(Outcome),
+}
+
+#[derive(Clone, Copy)]
+enum Token {
+    Signals,
+    Listener,
+    Ended,
+    Output(Stream),
+    Input,
+    Client(usize),
+    Names,
+}
+
+pub(super) struct Monitor {
+    directory: PathBuf,
+    spec: MonitorSpec,
+    id: ContainerId,
+    runtime: Runtime,
+    stop_signal: Signal,
+    signals: Signals,
+    lock: File,
+    listener: UnixListener,
+    log: Option<Log>,
+    clients: Vec<Client>,
+    /// Asked for at the next start: as specified, later with the addresses given before.
+    attachments: Vec<Attachment>,
+    restarts: u32,
+    pause: Duration,
+    stopping: Option<Instant>,
+    killed: bool,
+    size: Option<(u16, u16)>,
+    buffer: Vec<u8>,
+}
+
+fn read_spec(directory: &Path) -> Result<MonitorSpec, Error> {
+    let path = directory.join("monitor.json");
+    let bytes = fs::read(&path).map_err(Error::file("read", &path))?;
+    serde_json::from_slice(&bytes).map_err(|source| Error::Json {
+        kind: "monitor's specification",
+        path,
+        source,
+    })
+}
+
+/// Takes the lock by which everyone knows that this monitor lives.
+fn take_lock(directory: &Path, id: &str) -> Result<File, Error> {
+    let path = directory.join("lock");
+    let file = File::options().write(true).create(true).truncate(false).mode(0o600).open(&path);
+    let file = file.map_err(Error::file("open", &path))?;
+    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(file),
+        Err(Errno::AGAIN) => Err(Error::Exists { id: id.to_owned() }),
+        Err(errno) => Err(Error::file("lock", path)(errno.into())),
+    }
+}
+
+/// Listens at `attach.sock`, through a descriptor, as the directory's path may be too long for a socket's address.
+fn listen(directory: &Path) -> Result<UnixListener, Error> {
+    let path = directory.join("attach.sock");
+    let open = || {
+        let parent = File::open(directory)?;
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        let listener = UnixListener::bind(format!("/proc/self/fd/{}/attach.sock", parent.as_raw_fd()))?;
+        listener.set_nonblocking(true)?;
+        Ok(listener)
+    };
+    open().map_err(Error::file("listen at", &path))
+}
+
+impl Monitor {
+    pub(super) fn new(directory: &Path, signals: Signals, attach: Option<OwnedFd>) -> Result<Self, Error> {
+        let spec = read_spec(directory)?;
+        let id = ContainerId::new(spec.container_id.as_str())?;
+        let stop_signal = spec.stop_signal.parse()?;
+        let lock = take_lock(directory, id.as_str())?;
+        let log = spec.log.as_ref().map(Log::open).transpose()?;
+        let listener = listen(directory)?;
+        let pid = directory.join("monitor.pid");
+        write_atomic(&pid, std::process::id().to_string().as_bytes()).map_err(Error::file("write", pid))?;
+        let client = attach.map(|socket| Client::new(socket, true)).transpose();
+        let client = client.map_err(|errno| Error::file("use", "--attach-fd")(errno.into()))?;
+        Ok(Self {
+            directory: directory.to_owned(),
+            runtime: Runtime::new(&spec.oci_root),
+            attachments: spec.networks.clone(),
+            clients: client.into_iter().collect(),
+            spec,
+            id,
+            stop_signal,
+            signals,
+            lock,
+            listener,
+            log,
+            restarts: 0,
+            pause: FIRST_PAUSE,
+            stopping: None,
+            killed: false,
+            size: None,
+            buffer: vec![0; 32 << 10],
+        })
+    }
+
+    /// Starts the container for the first time, reports, and stays with it until it is down for good.
+    pub(super) fn watch(mut self, sync: Option<OwnedFd>) -> Result<i32, Error> {
+        // we hold the lock: what is left of this container is of a monitor that was killed
+        let first = self.runtime.delete(&self.id, true).and_then(|_| self.start());
+        let process = match first {
+            Ok(process) => process,
+            Err(error) => {
+                self.tidy();
+                report(sync, &Report::of(&error));
+                return Err(error);
+            }
+        };
+        self.say_running(&process)?;
+        report(sync, &Report::Started(process.running.pid()));
+        super::null_stdio(true).map_err(Error::file("open", "/dev/null"))?;
+        let mut phase = Phase::Running(Box::new(process));
+        let outcome = loop {
+            phase = match phase {
+                Phase::Running(process) => self.attend(*process),
+                Phase::Waiting { until, last } => self.wait(until, last),
+                Phase::Over(outcome) => break outcome,
+            };
+        };
+        self.end(outcome)
+    }
+
+    fn start(&mut self) -> Result<Process, Error> {
+        let mut networks = Networks::default();
+        let mut create = Create::new(&self.directory);
+        create.gate = false;
+        // a killed monitor leaves no container
+        create.parent_death_signal = Some(libc::SIGKILL);
+        let mut stdio = None;
+        if self.spec.tty {
+            create.console = Console::Keep;
+        } else {
+            let (own, ends) = Stdio::pipes(self.spec.stdin_open).map_err(Error::file("make", "pipes"))?;
+            create.stdin = ends.stdin;
+            create.stdout = ends.stdout;
+            create.stderr = ends.stderr;
+            stdio = Some(own);
+        }
+        let (spec, wanted, slot) = (&self.spec, &self.attachments, &mut networks);
+        if !wanted.is_empty() {
+            create.network = Some(Box::new(move |netns| {
+                *slot = Networks::attach(netns, spec, wanted)?;
+                Ok(())
+            }));
+        }
+        let runtime = &self.runtime;
+        let started = runtime.create(&self.id, create).and_then(|mut created| {
+            let terminal = created.take_terminal();
+            Ok((terminal, created.start()?))
+        });
+        let done = started.and_then(|(terminal, running)| {
+            let stdio = match (stdio, terminal) {
+                (Some(stdio), _) => stdio,
+                (None, Some(master)) => Stdio::terminal(master, self.spec.stdin_open)
+                    .map_err(Error::file("use", "the terminal"))?,
+                (None, None) => return Err(Error::Terminal { reason: "no terminal came back" }),
+            };
+            Ok((stdio, running))
+        });
+        match done {
+            Ok((stdio, running)) => {
+                if let Some((columns, rows)) = self.size {
+                    stdio.resize(columns, rows);
+                }
+                let started_at = Timestamp::now().to_string();
+                Ok(Process { running, stdio, networks, started: Instant::now(), started_at })
+            }
+            Err(error) => {
+                networks.detach();
+                Err(error)
+            }
+        }
+    }
+
+    fn say(&self, status: &MonitorStatus) -> Result<(), Error> {
+        let path = self.directory.join("status.json");
+        let bytes = serde_json::to_vec(status).unwrap_or_default();
+        write_atomic(&path, &bytes).map_err(Error::file("write", path))
+    }
+
+    fn say_running(&self, process: &Process) -> Result<(), Error> {
+        self.say(&MonitorStatus::Running {
+            pid: process.running.pid(),
+            started_at: process.started_at.clone(),
+            restart_count: self.restarts,
+            networks: process.networks.status(),
+        })
+    }
+
+    /// Serves a process until it has ended.
+    fn attend(&mut self, mut process: Process) -> Phase {
+        loop {
+            let deadline = self.stopping.filter(|_| !self.killed);
+            let names = process.networks.names.as_ref().and_then(container_net::names::Server::timeout);
+            let left = deadline.map(|at| at.saturating_duration_since(Instant::now()));
+            let patience = [left, names].into_iter().flatten().min();
+            let ready = self.poll(Some(&mut process), patience);
+            let mut ended = false;
+            for (token, flags) in ready {
+                match token {
+                    Token::Ended => ended = true,
+                    Token::Output(stream) => drop(self.relay(&mut process.stdio, stream)),
+                    Token::Input => process.stdio.write(),
+                    Token::Signals => self.take_signals(Some(&process)),
+                    Token::Listener => self.accept(),
+                    Token::Client(index) => self.serve(index, flags, Some(&mut process)),
+                    Token::Names => {}
+                }
+            }
+            if let Some(server) = &mut process.networks.names {
+                server.turn();
+            }
+            self.dismiss(Some(&mut process));
+            if deadline.is_some_and(|at| Instant::now() >= at) {
+                self.killed = true;
+                // if a process does not die of it, its end is waited for like any other
+                let _ = process.running.signal(Signal::KILL);
+                let _ = self.runtime.kill_all(&self.id, Signal::KILL);
+            }
+            if ended {
+                let outcome = self.finish(process);
+                return self.decide(outcome);
+            }
+        }
+    }
+
+    /// Serves clients until it is time to start again.
+    fn wait(&mut self, until: Instant, last: Outcome) -> Phase {
+        loop {
+            let left = until.saturating_duration_since(Instant::now());
+            for (token, flags) in self.poll(None, Some(left)) {
+                match token {
+                    Token::Signals => self.take_signals(None),
+                    Token::Listener => self.accept(),
+                    Token::Client(index) => self.serve(index, flags, None),
+                    _ => {}
+                }
+            }
+            self.dismiss(None);
+            if self.stopping.is_some() || self.stop_requested() {
+                return Phase::Over(last);
+            }
+            if Instant::now() < until {
+                continue;
+            }
+            self.restarts += 1;
+            return match self.start() {
+                Ok(process) => {
+                    // the process runs whether or not that can be written down
+                    let _ = self.say_running(&process);
+                    self.event("restart", None);
+                    Phase::Running(Box::new(process))
+                }
+                Err(error) => {
+                    let now = Timestamp::now().to_string();
+                    let outcome = Outcome {
+                        code: error.exit_code(),
+                        signal: None,
+                        oom_killed: false,
+                        ran: Duration::ZERO,
+                        started_at: now,
+                        error: Some(describe(&error)),
+                    };
+                    // addresses that were given before may be gone
+                    self.attachments.clone_from(&self.spec.networks);
+                    self.decide(outcome)
+                }
+            };
+        }
+    }
+
+    fn stop_requested(&self) -> bool {
+        self.directory.join("stop-requested").exists()
+    }
+
+    fn decide(&mut self, outcome: Outcome) -> Phase {
+        let again = self.stopping.is_none()
+            && !self.stop_requested()
+            && self.spec.restart.again(outcome.code, self.restarts);
+        if !again {
+            return Phase::Over(outcome);
+        }
+        if outcome.ran >= LONG_RUN {
+            self.pause = FIRST_PAUSE;
+        }
+        let until = Instant::now() + self.pause;
+        self.pause = (self.pause * 2).min(LONGEST_PAUSE);
+        // a status that cannot be written does not keep the container down
+        let _ = self.say(&MonitorStatus::Restarting {
+            exit_code: outcome.code,
+            started_at: outcome.started_at.clone(),
+            finished_at: Timestamp::now().to_string(),
+            restart_count: self.restarts,
+            error: outcome.error.clone(),
+        });
+        Phase::Waiting { until, last: outcome }
+    }
+
+    /// The process has ended: takes its last words, and everything apart that was made for it.
+    fn finish(&mut self, mut process: Process) -> Outcome {
+        let status = process.running.wait_status();
+        let (code, signal) = status.map_or((255, None), exit_code);
+        let oom = self.runtime.cgroup(&self.id).ok().and_then(|group| group.oom_kills().ok().flatten());
+        let mut error = self.runtime.delete(&self.id, true).err().map(|error| describe(&error));
+        // nobody is left to write: what is in the pipes is all
+        for stream in [Stream::Stdout, Stream::Stderr] {
+            while self.relay(&mut process.stdio, stream) {}
+        }
+        if let Some(log) = &mut self.log
+            && let Err(failed) = log.finish()
+        {
+            error.get_or_insert_with(|| format!("the log could not be written: {failed}"));
+        }
+        self.attachments = process.networks.same_again();
+        process.networks.detach();
+        if oom.unwrap_or(0) > 0 {
+            self.event("oom", None);
+        }
+        self.event("die", Some(code));
+        Outcome {
+            code,
+            signal,
+            oom_killed: oom.unwrap_or(0) > 0,
+            ran: process.started.elapsed(),
+            started_at: process.started_at,
+            error,
+        }
+    }
+
+    /// Takes one piece of output to the log, then to clients; false if there is none.
+    fn relay(&mut self, stdio: &mut Stdio, stream: Stream) -> bool {
+        let Some(piece) = stdio.read(stream, &mut self.buffer) else { return false };
+        if let Some(log) = &mut self.log {
+            // a full disk must stop neither the process nor the people who watch it
+            let _ = log.write(stream, piece);
+        }
+        let kind = match stream {
+            Stream::Stdout => FrameKind::Stdout,
+            Stream::Stderr => FrameKind::Stderr,
+        };
+        for client in &mut self.clients {
+            client.send(kind, piece);
+        }
+        true
+    }
+
+    fn poll(&self, process: Option<&mut Process>, patience: Option<Duration>) -> Vec<(Token, PollFlags)> {
+        let pidfd;
+        let mut fds = Vec::with_capacity(8 + self.clients.len());
+        let mut tokens = Vec::with_capacity(8 + self.clients.len());
+        let mut add = |fd, token| {
+            fds.push(fd);
+            tokens.push(token);
+        };
+        add(PollFd::new(&self.signals, PollFlags::IN), Token::Signals);
+        if self.clients.len() < MOST_CLIENTS {
+            add(PollFd::new(&self.listener, PollFlags::IN), Token::Listener);
+        }
+        let takes_input = process.as_ref().is_none_or(|process| process.stdio.takes_input());
+        for (index, client) in self.clients.iter().enumerate() {
+            let mut flags = PollFlags::empty();
+            if !client.silent && takes_input {
+                flags |= PollFlags::IN;
+            }
+            if client.has_queue() {
+                flags |= PollFlags::OUT;
+            }
+            add(PollFd::new(client, flags), Token::Client(index));
+        }
+        if let Some(process) = process {
+            let process = &*process;
+            pidfd = process.running.as_fd();
+            add(PollFd::from_borrowed_fd(pidfd, PollFlags::IN), Token::Ended);
+            if !self.clients.iter().any(Client::holds_up) {
+                for (stream, fd) in process.stdio.outputs() {
+                    add(PollFd::from_borrowed_fd(fd, PollFlags::IN), Token::Output(stream));
+                }
+            }
+            if let Some(fd) = process.stdio.input() {
+                add(PollFd::from_borrowed_fd(fd, PollFlags::OUT), Token::Input);
+            }
+            for (fd, interest) in
+                process.networks.names.iter().flat_map(container_net::names::Server::descriptors)
+            {
+                let mut flags = PollFlags::empty();
+                flags.set(PollFlags::IN, interest.read);
+                flags.set(PollFlags::OUT, interest.write);
+                add(PollFd::from_borrowed_fd(fd, flags), Token::Names);
+            }
+            return wait_for(&mut fds, &tokens, patience);
+        }
+        wait_for(&mut fds, &tokens, patience)
+    }
+
+    fn take_signals(&mut self, process: Option<&Process>) {
+        while let Some(signal) = self.signals.next() {
+            match signal.number() {
+                libc::SIGTERM => {
+                    if self.stopping.is_none() {
+                        let patience = Duration::from_millis(self.spec.stop_timeout_ms);
+                        self.stopping = Some(Instant::now() + patience);
+                    }
+                    if let Some(process) = process {
+                        // one that has just ended needs no signal
+                        let _ = process.running.signal(self.stop_signal);
+                    }
+                }
+                libc::SIGCHLD => reap_orphans_except(process.map_or(0, |process| process.running.pid())),
+                // the monitor is nobody's foreground job
+                _ => {}
+            }
+        }
+    }
+
+    fn accept(&mut self) {
+        // one that is gone before it is accepted is no loss
+        if let Ok((stream, _)) = self.listener.accept()
+            && let Ok(client) = Client::new(stream.into(), false)
+        {
+            self.clients.push(client);
+        }
+    }
+
+    fn serve(&mut self, index: usize, flags: PollFlags, process: Option<&mut Process>) {
+        let Some(client) = self.clients.get_mut(index) else { return };
+        if flags.contains(PollFlags::OUT) {
+            client.flush();
+        }
+        if flags.contains(PollFlags::IN) {
+            let mut reload = false;
+            let mut process = process;
+            let mut input = process.as_deref_mut().map(|process| (&mut process.stdio, &process.running));
+            let size = &mut self.size;
+            client.receive(&mut self.buffer, |heard| match (heard, &mut input) {
+                (Heard::Control(ToMonitor::Reload), _) => reload = true,
+                (Heard::Stdin(bytes), Some((stdio, _))) => stdio.push(bytes),
+                (Heard::EndOfStdin, Some((stdio, _))) => stdio.end_input(),
+                (Heard::Control(ToMonitor::Resize(columns, rows)), input) => {
+                    *size = Some((columns, rows));
+                    if let Some((stdio, _)) = input {
+                        stdio.resize(columns, rows);
+                    }
+                }
+                (Heard::Control(ToMonitor::Signal(number)), Some((_, running))) => {
+                    if let Ok(signal) = Signal::new(number) {
+                        // one that has just ended needs no signal
+                        let _ = running.signal(signal);
+                    }
+                }
+                // nobody is there to hear it
+                (_, None) => {}
+            });
+            if reload {
+                let error = self.reload(process).err().map(|error| describe(&error));
+                let answer = serde_json::to_vec(&FromMonitor::Reloaded { error }).unwrap_or_default();
+                if let Some(client) = self.clients.get_mut(index) {
+                    client.send(FrameKind::Control, &answer);
+                }
+            }
+        } else if flags.intersects(PollFlags::HUP | PollFlags::ERR | PollFlags::NVAL) {
+            client.gone = true;
+        }
+    }
+
+    /// Takes networks, names, restarts and patience from `monitor.json` as it is now; the rest is for the next monitor.
+    fn reload(&mut self, process: Option<&mut Process>) -> Result<(), Error> {
+        let new = read_spec(&self.directory)?;
+        if let Some(process) = process {
+            let netns = process.running.network_namespace()?;
+            process.networks.follow(netns.as_fd(), &new)?;
+            self.say_running(process)?;
+        }
+        self.attachments.clone_from(&new.networks);
+        self.spec.networks = new.networks;
+        self.spec.resolv = new.resolv;
+        self.spec.restart = new.restart;
+        self.spec.stop_timeout_ms = new.stop_timeout_ms;
+        Ok(())
+    }
+
+    /// Adds a line to the engine's journal, which is no reason to fail.
+    fn event(&self, action: &str, exit_code: Option<i32>) {
+        let Some(path) = &self.spec.events else { return };
+        let mut attributes = self.spec.event_attributes.clone();
+        if let Some(code) = exit_code {
+            attributes.insert("exitCode".to_owned(), code.to_string());
+        }
+        let line = serde_json::json!({
+            "time": Timestamp::now().to_string(), "type": "container", "action": action,
+            "id": self.id.as_str(), "attributes": attributes,
+        });
+        let file = File::options().create(true).append(true).open(path);
+        let _ = file.and_then(|mut file| file.write_all(format!("{line}\n").as_bytes()));
+    }
+
+    /// Lets go of clients that are gone.
+    fn dismiss(&mut self, process: Option<&mut Process>) {
+        let before = self.clients.iter().any(|client| client.patient);
+        self.clients.retain(|client| !client.gone);
+        let patient_left = before && !self.clients.iter().any(|client| client.patient);
+        if patient_left
+            && self.spec.stdin_once
+            && let Some(process) = process
+        {
+            process.stdio.end_input();
+        }
+    }
+
+    /// Removes what the monitor itself has made, save the lock's file, which others may be waiting on, and the log.
+    fn tidy(&self) {
+        for name in ["attach.sock", "monitor.pid"] {
+            let _ = fs::remove_file(self.directory.join(name));
+        }
+    }
+
+    fn end(mut self, outcome: Outcome) -> Result<i32, Error> {
+        let said = self.say(&MonitorStatus::Exited {
+            exit_code: outcome.code,
+            signal: outcome.signal,
+            oom_killed: outcome.oom_killed,
+            started_at: outcome.started_at,
+            finished_at: Timestamp::now().to_string(),
+            restart_count: self.restarts,
+            error: outcome.error,
+        });
+        let last = serde_json::to_vec(&FromMonitor::Exited { code: outcome.code }).unwrap_or_default();
+        // those that knocked while the process was ending hear it too
+        while self.clients.len() < MOST_CLIENTS {
+            let before = self.clients.len();
+            self.accept();
+            if self.clients.len() == before {
+                break;
+            }
+        }
+        let attached = !self.clients.is_empty();
+        for client in &mut self.clients {
+            client.send(FrameKind::Control, &last);
+        }
+        self.last_words();
+        self.tidy();
+        // the lock goes before the command runs, which will want to see the container down
+        drop(self.lock);
+        if !attached
+            && let Some((program, rest)) = self.spec.exit_command.as_deref().and_then(<[String]>::split_first)
+        {
+            crate::sys::unblock_signals().map_err(Error::file("unblock", "signals"))?;
+            let mut command = Command::new(program);
+            command.args(rest).stdin(StdStdio::null()).stdout(StdStdio::null()).stderr(StdStdio::null());
+            command.spawn().map(drop).map_err(Error::file("run", program))?;
+        }
+        said.map(|()| 0)
+    }
+
+    /// Sends what clients have not read yet.
+    fn last_words(&mut self) {
+        let end = Instant::now() + LAST_WORDS;
+        loop {
+            self.clients.retain(|client| client.has_queue() && !client.gone);
+            let left = end.saturating_duration_since(Instant::now());
+            let patient = self.clients.iter().any(|client| client.patient);
+            if self.clients.is_empty() || (left.is_zero() && !patient) {
+                return;
+            }
+            let mut fds: Vec<_> =
+                self.clients.iter().map(|client| PollFd::new(client, PollFlags::OUT)).collect();
+            let tokens: Vec<_> = (0..fds.len()).map(Token::Client).collect();
+            let ready = wait_for(&mut fds, &tokens, if left.is_zero() { None } else { Some(left) });
+            drop(fds);
+            for (token, flags) in ready {
+                if let Token::Client(index) = token {
+                    self.serve(index, flags & !PollFlags::IN, None);
+                }
+            }
+        }
+    }
+}
+
+fn wait_for(fds: &mut [PollFd<'_>], tokens: &[Token], patience: Option<Duration>) -> Vec<(Token, PollFlags)> {
+    // rounded up, so that a deadline is over when the wait is
+    let timeout = patience.map(|patience| patience + Duration::from_micros(100)).map(|patience| Timespec {
+        tv_sec: patience.as_secs().cast_signed(),
+        tv_nsec: i64::from(patience.subsec_nanos()),
+    });
+    match poll(fds, timeout.as_ref()) {
+        Ok(_) => {
+            let ready = fds.iter().zip(tokens).filter(|(fd, _)| !fd.revents().is_empty());
+            ready.map(|(fd, token)| (*token, fd.revents())).collect()
+        }
+        // a signal that is not blocked, or no memory for the moment
+        Err(_) => Vec::new(),
+    }
+}
+
+/// Tells whoever started the monitor how it went; one who does not listen any more is no reason to stop.
+fn report(sync: Option<OwnedFd>, report: &Report) {
+    if let (Some(sync), Ok(mut line)) = (sync, serde_json::to_vec(report)) {
+        line.push(b'\n');
+        let _ = File::from(sync).write_all(&line);
+    }
+}
