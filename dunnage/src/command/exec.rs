@@ -1,0 +1,88 @@
+use std::io::IsTerminal;
+use std::path::PathBuf;
+
+use clap::Args;
+use container_engine::{ExecOptions, ExecProcess, Signal};
+
+use crate::command::options::environment;
+use crate::context::{Failure, Roots};
+use crate::terminal::{Proxied, over_terminal};
+
+#[derive(Debug, Args)]
+pub(crate) struct Exec {
+    /// Keep standard input open
+    #[arg(short, long)]
+    interactive: bool,
+    /// Give it a terminal
+    #[arg(short, long)]
+    tty: bool,
+    /// Run it in the background
+    #[arg(short, long)]
+    detach: bool,
+    /// Set an environment variable
+    #[arg(short, long, value_name = "NAME[=VALUE]")]
+    env: Vec<String>,
+    /// Read environment variables from a file
+    #[arg(long, value_name = "FILE")]
+    env_file: Vec<PathBuf>,
+    /// User, as name or number, and group
+    #[arg(short, long, value_name = "USER[:GROUP]")]
+    user: Option<String>,
+    /// Working directory
+    #[arg(short, long, value_name = "DIR")]
+    workdir: Option<String>,
+    /// All capabilities, no filter
+    #[arg(long)]
+    privileged: bool,
+    /// Container
+    container: String,
+    /// Command and its arguments
+    #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
+    command: Vec<String>,
+}
+
+impl Exec {
+    pub(crate) async fn run(self, roots: &Roots) -> Result<u8, Failure> {
+        if self.tty && self.interactive && !self.detach && !std::io::stdin().is_terminal() {
+            return Err(Failure::new("the input device is not a TTY"));
+        }
+        let engine = roots.engine().await?;
+        let options = ExecOptions {
+            command: self.command,
+            env: environment(&self.env_file, &self.env)?,
+            user: self.user,
+            working_dir: self.workdir,
+            tty: self.tty && !self.detach,
+            stdin: self.interactive,
+            detached: self.detach,
+            privileged: self.privileged,
+        };
+        let mut process = engine.exec(&self.container, &options).await.map_err(failed)?;
+        if self.detach {
+            process.leave();
+            return Ok(0);
+        }
+        let code = match process.take_terminal() {
+            Some(terminal) => over_terminal(&mut process, &terminal, self.interactive).await?,
+            None => wait(&mut process).await?,
+        };
+        Ok(code as u8)
+    }
+}
+
+/// Waits for the end, and passes signals on meanwhile.
+async fn wait(process: &mut ExecProcess) -> Result<i32, Failure> {
+    let mut proxied = Proxied::new(true)?;
+    loop {
+        tokio::select! {
+            code = process.wait() => return Ok(code?),
+            number = proxied.next() => { process.signal(Signal::new(number).map_err(Failure::new)?)?; }
+        }
+    }
+}
+
+/// A command that is missing is 127, one that cannot be executed 126, as `docker exec` has it.
+fn failed(error: container_engine::Error) -> Failure {
+    let code = error.exit_code();
+    Failure::from(error).with_code(if code == 125 { 1 } else { code })
+}

@@ -1,0 +1,120 @@
+//! The commands, one file each.
+
+mod attach;
+mod create;
+mod events;
+mod exec;
+mod explain;
+mod images;
+mod import;
+mod inspect;
+mod kill;
+mod logs;
+mod network;
+mod options;
+mod pause;
+mod ps;
+mod reap;
+mod rm;
+mod rmi;
+mod run;
+mod start;
+mod stop;
+mod system;
+mod tag;
+mod volume;
+mod wait;
+
+use clap::Subcommand;
+
+use crate::context::{Failure, Roots};
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Create a container and run it
+    Run(run::Run),
+    /// Create a container
+    Create(create::Create),
+    /// Start containers
+    Start(start::Start),
+    /// Stop containers: ask, wait, then kill
+    Stop(stop::Stop),
+    /// Stop and start containers
+    Restart(stop::Restart),
+    /// Send a signal to containers
+    Kill(kill::Kill),
+    /// Freeze every process of containers
+    Pause(pause::Pause),
+    /// Let the processes of containers go on
+    Unpause(pause::Unpause),
+    /// Wait for containers to end, and print their exit codes
+    Wait(wait::Wait),
+    /// Remove containers
+    Rm(rm::Rm),
+    /// List containers
+    #[command(alias = "container-ls")]
+    Ps(ps::Ps),
+    /// Run a command in a running container
+    Exec(exec::Exec),
+    /// Attach to a running container
+    Attach(attach::Attach),
+    /// Show what a container has written
+    Logs(logs::Logs),
+    /// Show everything known of containers, images, networks and volumes, as JSON
+    Inspect(inspect::Inspect),
+    /// Show what starting a container does, step by step, without doing it
+    Explain(explain::Explain),
+    /// Make an image of a root file system's archive
+    Import(import::Import),
+    /// List images
+    Images(images::Images),
+    /// Give an image one more name
+    Tag(tag::Tag),
+    /// Remove images
+    Rmi(rmi::Rmi),
+    /// Networks
+    #[command(subcommand)]
+    Network(network::Network),
+    /// Volumes
+    #[command(subcommand)]
+    Volume(volume::Volume),
+    /// Show what happens, as it happens
+    Events(events::Events),
+    /// The engine itself
+    #[command(subcommand)]
+    System(system::System),
+    /// Remove a container that ended, for its monitor
+    #[command(hide = true)]
+    Reap(reap::Reap),
+}
+
+/// Runs a command and tells its exit code.
+pub(crate) async fn run(roots: Roots, command: Command) -> Result<u8, Failure> {
+    match command {
+        Command::Run(command) => command.run(&roots).await,
+        Command::Create(command) => command.run(&roots).await,
+        Command::Start(command) => command.run(&roots).await,
+        Command::Stop(command) => command.run(&roots).await,
+        Command::Restart(command) => command.run(&roots).await,
+        Command::Kill(command) => command.run(&roots).await,
+        Command::Pause(command) => command.run(&roots).await,
+        Command::Unpause(command) => command.run(&roots).await,
+        Command::Wait(command) => command.run(&roots).await,
+        Command::Rm(command) => command.run(&roots).await,
+        Command::Ps(command) => command.run(&roots).await,
+        Command::Exec(command) => command.run(&roots).await,
+        Command::Attach(command) => command.run(&roots).await,
+        Command::Logs(command) => command.run(&roots).await,
+        Command::Inspect(command) => command.run(&roots).await,
+        Command::Explain(command) => command.run(&roots).await,
+        Command::Import(command) => command.run(&roots).await,
+        Command::Images(command) => command.run(&roots).await,
+        Command::Tag(command) => command.run(&roots).await,
+        Command::Rmi(command) => command.run(&roots).await,
+        Command::Network(command) => command.run(&roots).await,
+        Command::Volume(command) => command.run(&roots).await,
+        Command::Events(command) => command.run(&roots).await,
+        Command::System(command) => command.run(&roots).await,
+        Command::Reap(command) => command.run(&roots).await,
+    }
+}

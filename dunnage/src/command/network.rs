@@ -1,0 +1,190 @@
+use std::net::IpAddr;
+
+use clap::{Args, Subcommand};
+use container_engine::{EndpointOptions, NetworkOptions, Subnet, short_id};
+
+use crate::command::inspect;
+use crate::command::options::pairs;
+use crate::context::{Failure, Roots, each, print};
+use crate::table::Table;
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Network {
+    /// Create a network
+    Create(Create),
+    /// List networks
+    #[command(alias = "list")]
+    Ls(Ls),
+    /// Show everything known of networks, as JSON
+    Inspect(Names),
+    /// Give a container a place in a network
+    Connect(Connect),
+    /// Take a container's place in a network away
+    Disconnect(Disconnect),
+    /// Remove networks
+    #[command(alias = "remove")]
+    Rm(Names),
+    /// Remove every network that no container has a place in
+    Prune,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Create {
+    /// bridge
+    #[arg(short, long, default_value = "bridge", value_name = "DRIVER")]
+    driver: String,
+    /// Subnet, as 10.1.0.0/16; a free one if none is given
+    #[arg(long, value_name = "SUBNET")]
+    subnet: Vec<Subnet>,
+    /// Gateway; the first address of the subnet
+    #[arg(long, value_name = "ADDRESS")]
+    gateway: Vec<IpAddr>,
+    /// Take addresses from this part of the subnet
+    #[arg(long, value_name = "SUBNET")]
+    ip_range: Vec<Subnet>,
+    /// No way out
+    #[arg(long)]
+    internal: bool,
+    /// An IPv6 subnet too
+    #[arg(long)]
+    ipv6: bool,
+    /// com.docker.network.driver.mtu=BYTES
+    #[arg(short, long, value_name = "OPTION")]
+    opt: Vec<String>,
+    /// Set a label
+    #[arg(long, value_name = "KEY[=VALUE]")]
+    label: Vec<String>,
+    /// Its name
+    name: String,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Ls {
+    /// Ids only
+    #[arg(short, long)]
+    quiet: bool,
+    /// Do not shorten ids
+    #[arg(long)]
+    no_trunc: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Names {
+    /// Networks
+    #[arg(required = true)]
+    networks: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Connect {
+    /// A further name of the container there
+    #[arg(long, value_name = "NAME")]
+    alias: Vec<String>,
+    /// Fixed address
+    #[arg(long, value_name = "ADDRESS")]
+    ip: Option<IpAddr>,
+    /// Network
+    network: String,
+    /// Container
+    container: String,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Disconnect {
+    /// Network
+    network: String,
+    /// Container
+    container: String,
+}
+
+impl Network {
+    pub(crate) async fn run(self, roots: &Roots) -> Result<u8, Failure> {
+        let engine = roots.engine().await?;
+        match self {
+            Self::Create(create) => {
+                print(engine.create_network(&create.options()?).await?)?;
+                Ok(0)
+            }
+            Self::Ls(ls) => {
+                let networks = engine.networks().await?;
+                let id = |id: &str| if ls.no_trunc { id.to_owned() } else { short_id(id).to_owned() };
+                if ls.quiet {
+                    let ids: Vec<String> = networks.iter().map(|network| id(&network.id)).collect();
+                    return print(ids.join("\n")).map(|()| 0);
+                }
+                let mut table = Table::new(&["NETWORK ID", "NAME", "DRIVER", "SCOPE"]);
+                for network in &networks {
+                    table.row([
+                        id(&network.id),
+                        network.name.clone(),
+                        network.driver.name().to_owned(),
+                        "local".to_owned(),
+                    ]);
+                }
+                table.print()?;
+                Ok(0)
+            }
+            Self::Inspect(names) => inspect::networks(&engine, &names.networks).await,
+            Self::Connect(connect) => {
+                let options = EndpointOptions { aliases: connect.alias, ip: connect.ip };
+                engine.connect(&connect.network, &connect.container, &options).await?;
+                Ok(0)
+            }
+            Self::Disconnect(disconnect) => {
+                engine.disconnect(&disconnect.network, &disconnect.container).await?;
+                Ok(0)
+            }
+            Self::Rm(names) => {
+                each(&names.networks, |name| {
+                    let engine = &engine;
+                    async move {
+                        engine.remove_network(&name).await?;
+                        Ok(name)
+                    }
+                })
+                .await
+            }
+            Self::Prune => {
+                for network in engine.networks().await? {
+                    let stays = matches!(network.name.as_str(), "bridge" | "host" | "none");
+                    if !stays
+                        && network.containers.is_empty()
+                        && engine.remove_network(&network.id).await.is_ok()
+                    {
+                        print(network.name)?;
+                    }
+                }
+                Ok(0)
+            }
+        }
+    }
+}
+
+impl Create {
+    fn options(self) -> Result<NetworkOptions, Failure> {
+        if self.driver != "bridge" {
+            return Err(Failure::new(format!("network driver {:?} is not there: bridge is", self.driver)));
+        }
+        let mut mtu = None;
+        for (key, value) in pairs("network option", &self.opt, false)? {
+            match key.as_str() {
+                "com.docker.network.driver.mtu" | "mtu" => {
+                    let wrong =
+                        || Failure::new(format!("network option {key}={value}: not a number of bytes"));
+                    mtu = Some(value.parse().map_err(|_| wrong())?);
+                }
+                _ => return Err(Failure::new(format!("network option {key:?} is not known"))),
+            }
+        }
+        Ok(NetworkOptions {
+            name: self.name,
+            subnets: self.subnet,
+            gateways: self.gateway,
+            ip_ranges: self.ip_range,
+            internal: self.internal,
+            ipv6: self.ipv6,
+            mtu,
+            labels: pairs("label", &self.label, true)?,
+        })
+    }
+}

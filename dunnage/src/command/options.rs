@@ -1,0 +1,373 @@
+//! What `run` and `create` say of a container.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Args;
+use container_engine::{
+    Bytes, ContainerOptions, Cpus, DeviceSpec, LogOptions, MountSpec, NetworkMode, PublishedPort, Resources,
+    RestartPolicy, Seccomp, Ulimit, parse_published,
+};
+
+use crate::context::Failure;
+
+#[derive(Debug, Args)]
+pub(crate) struct ContainerArgs {
+    /// Its name
+    #[arg(long)]
+    name: Option<String>,
+    /// Keep standard input open
+    #[arg(short, long)]
+    pub(crate) interactive: bool,
+    /// Give it a terminal
+    #[arg(short, long)]
+    pub(crate) tty: bool,
+    /// Remove it, with its anonymous volumes, when it ends
+    #[arg(long)]
+    pub(crate) rm: bool,
+    /// Set an environment variable; a bare name takes this program's own value
+    #[arg(short, long, value_name = "NAME[=VALUE]")]
+    env: Vec<String>,
+    /// Read environment variables from a file, a line each
+    #[arg(long, value_name = "FILE")]
+    env_file: Vec<PathBuf>,
+    /// Set a label
+    #[arg(short, long, value_name = "KEY[=VALUE]")]
+    label: Vec<String>,
+    /// User, as name or number, and group
+    #[arg(short, long, value_name = "USER[:GROUP]")]
+    user: Option<String>,
+    /// Working directory
+    #[arg(short, long, value_name = "DIR")]
+    workdir: Option<String>,
+    /// Replace the image's entrypoint
+    #[arg(long, value_name = "COMMAND")]
+    entrypoint: Option<String>,
+    /// Host name
+    #[arg(long, value_name = "NAME")]
+    hostname: Option<String>,
+    /// bridge, none, host, container:NAME, or a network's name
+    #[arg(long, alias = "net", default_value = "bridge", value_name = "NETWORK")]
+    network: String,
+    /// A further name in a network of one's own
+    #[arg(long, value_name = "NAME")]
+    network_alias: Vec<String>,
+    /// Fixed address in a network of one's own
+    #[arg(long, value_name = "ADDRESS")]
+    ip: Option<IpAddr>,
+    /// Publish a port: [ADDRESS:][HOST:]CONTAINER[/tcp|udp|sctp], ranges too
+    #[arg(short, long, value_name = "PORT")]
+    publish: Vec<String>,
+    /// Publish every exposed port at a free port of the host
+    #[arg(short = 'P', long)]
+    publish_all: bool,
+    /// A line of /etc/hosts
+    #[arg(long, value_name = "NAME:ADDRESS")]
+    add_host: Vec<String>,
+    /// Name server
+    #[arg(long, value_name = "ADDRESS")]
+    dns: Vec<IpAddr>,
+    /// Search domain
+    #[arg(long, value_name = "DOMAIN")]
+    dns_search: Vec<String>,
+    /// Mount a volume or a directory of the host: SOURCE:TARGET[:OPTIONS]
+    #[arg(short, long, value_name = "VOLUME")]
+    volume: Vec<String>,
+    /// Mount: type=volume|bind|tmpfs,source=…,target=…,…
+    #[arg(long, value_name = "MOUNT")]
+    mount: Vec<String>,
+    /// Mount a tmpfs: TARGET[:OPTIONS]
+    #[arg(long, value_name = "TARGET")]
+    tmpfs: Vec<String>,
+    /// Make the root read-only
+    #[arg(long)]
+    read_only: bool,
+    /// All capabilities, all devices, no filter, nothing masked
+    #[arg(long)]
+    privileged: bool,
+    /// Add a capability
+    #[arg(long, value_name = "NAME")]
+    cap_add: Vec<String>,
+    /// Take a capability away
+    #[arg(long, value_name = "NAME")]
+    cap_drop: Vec<String>,
+    /// seccomp=unconfined, seccomp=FILE, no-new-privileges
+    #[arg(long, value_name = "OPTION")]
+    security_opt: Vec<String>,
+    /// Limit of memory, as 512m
+    #[arg(short, long, value_name = "BYTES")]
+    memory: Option<Bytes>,
+    /// Limit of memory and swap together
+    #[arg(long, value_name = "BYTES")]
+    memory_swap: Option<Bytes>,
+    /// Memory that is given back first
+    #[arg(long, value_name = "BYTES")]
+    memory_reservation: Option<Bytes>,
+    /// Limit of processors, as 1.5
+    #[arg(long, value_name = "NUMBER")]
+    cpus: Option<Cpus>,
+    /// Weight among others
+    #[arg(short, long, value_name = "WEIGHT")]
+    cpu_shares: Option<u64>,
+    /// Which processors, as 0-2,4
+    #[arg(long, value_name = "LIST")]
+    cpuset_cpus: Option<String>,
+    /// Which memory nodes
+    #[arg(long, value_name = "LIST")]
+    cpuset_mems: Option<String>,
+    /// Limit of processes
+    #[arg(long, value_name = "NUMBER", allow_negative_numbers = true)]
+    pids_limit: Option<i64>,
+    /// How likely the kernel kills it when memory is short, -1000 to 1000
+    #[arg(long, value_name = "SCORE", allow_negative_numbers = true)]
+    oom_score_adj: Option<i32>,
+    /// Process limit, as nofile=1024:2048
+    #[arg(long, value_name = "LIMIT")]
+    ulimit: Vec<Ulimit>,
+    /// Sysctl of the container's own namespaces
+    #[arg(long, value_name = "KEY=VALUE")]
+    sysctl: Vec<String>,
+    /// Device of the host: HOST[:CONTAINER[:rwm]]
+    #[arg(long, value_name = "DEVICE")]
+    device: Vec<DeviceSpec>,
+    /// Size of /dev/shm
+    #[arg(long, value_name = "BYTES")]
+    shm_size: Option<Bytes>,
+    /// host: share the host's process ids
+    #[arg(long, value_name = "MODE")]
+    pid: Option<String>,
+    /// host: share the host's IPC; private
+    #[arg(long, value_name = "MODE")]
+    ipc: Option<String>,
+    /// no, on-failure[:N], always, unless-stopped
+    #[arg(long, default_value = "no", value_name = "POLICY")]
+    restart: RestartPolicy,
+    /// The signal that asks it to stop
+    #[arg(long, value_name = "SIGNAL")]
+    stop_signal: Option<String>,
+    /// Seconds until a stop kills
+    #[arg(long, value_name = "SECONDS")]
+    stop_timeout: Option<u64>,
+    /// json-file or none
+    #[arg(long, default_value = "json-file", value_name = "DRIVER")]
+    log_driver: String,
+    /// max-size=10m, max-file=3
+    #[arg(long, value_name = "OPTION")]
+    log_opt: Vec<String>,
+    /// Write the container's id to a file that is not there yet
+    #[arg(long, value_name = "FILE")]
+    pub(crate) cidfile: Option<PathBuf>,
+    /// Image: name or id
+    image: String,
+    /// Command and its arguments
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    command: Vec<String>,
+}
+
+impl ContainerArgs {
+    pub(crate) fn options(&self) -> Result<ContainerOptions, Failure> {
+        let (seccomp, no_new_privileges) = security(&self.security_opt)?;
+        Ok(ContainerOptions {
+            image: self.image.clone(),
+            name: self.name.clone(),
+            command: self.command.clone(),
+            entrypoint: self.entrypoint.clone().map(|word| vec![word]),
+            env: environment(&self.env_file, &self.env)?,
+            labels: pairs("label", &self.label, true)?,
+            user: self.user.clone(),
+            working_dir: self.workdir.clone(),
+            hostname: self.hostname.clone(),
+            tty: self.tty,
+            stdin_open: self.interactive,
+            auto_remove: self.rm,
+            network: NetworkMode::from(self.network.as_str()),
+            aliases: self.network_alias.clone(),
+            ip: self.ip,
+            ports: self.ports()?,
+            publish_all: self.publish_all,
+            extra_hosts: hosts(&self.add_host)?,
+            dns: self.dns.clone(),
+            dns_search: self.dns_search.clone(),
+            mounts: self.mounts()?,
+            read_only: self.read_only,
+            privileged: self.privileged,
+            cap_add: self.cap_add.clone(),
+            cap_drop: self.cap_drop.clone(),
+            seccomp,
+            no_new_privileges,
+            resources: Resources {
+                memory: self.memory,
+                memory_swap: self.memory_swap,
+                memory_reservation: self.memory_reservation,
+                cpus: self.cpus,
+                cpu_shares: self.cpu_shares,
+                cpuset_cpus: self.cpuset_cpus.clone(),
+                cpuset_mems: self.cpuset_mems.clone(),
+                pids: self.pids_limit,
+                oom_score_adj: self.oom_score_adj,
+            },
+            sysctls: pairs("sysctl", &self.sysctl, false)?,
+            ulimits: self.ulimit.clone(),
+            devices: self.device.clone(),
+            shm_size: self.shm_size,
+            host_pid: mode("pid", self.pid.as_deref(), &[""])?,
+            host_ipc: mode("ipc", self.ipc.as_deref(), &["", "private"])?,
+            restart: self.restart.clone(),
+            stop_signal: self.stop_signal.clone(),
+            stop_timeout: self.stop_timeout.map(Duration::from_secs),
+            log: self.log()?,
+        })
+    }
+
+    fn ports(&self) -> Result<Vec<PublishedPort>, Failure> {
+        let mut ports = Vec::new();
+        for text in &self.publish {
+            ports.extend(parse_published(text)?);
+        }
+        Ok(ports)
+    }
+
+    fn mounts(&self) -> Result<Vec<MountSpec>, Failure> {
+        let directory = std::env::current_dir()?;
+        let mut mounts = Vec::new();
+        for text in &self.volume {
+            mounts
+                .push(MountSpec::from_volume_flag(text, &directory).map_err(container_engine::Error::from)?);
+        }
+        for text in &self.mount {
+            mounts.push(MountSpec::from_mount_flag(text, &directory).map_err(container_engine::Error::from)?);
+        }
+        for text in &self.tmpfs {
+            mounts.push(tmpfs(text)?);
+        }
+        Ok(mounts)
+    }
+
+    fn log(&self) -> Result<LogOptions, Failure> {
+        let mut log = LogOptions::default();
+        match self.log_driver.as_str() {
+            "json-file" => {}
+            "none" => log.none = true,
+            other => {
+                return Err(Failure::new(format!(
+                    "unknown log driver {other:?}: json-file and none are there"
+                )));
+            }
+        }
+        for (key, value) in pairs("log option", &self.log_opt, false)? {
+            match key.as_str() {
+                "max-size" => log.max_size = Some(value.parse().map_err(Failure::new)?),
+                "max-file" => {
+                    let count = value.parse().ok().filter(|&count| count > 0);
+                    log.max_files = Some(count.ok_or_else(|| {
+                        Failure::new(format!("log option max-file={value}: not a number above 0"))
+                    })?);
+                }
+                _ => {
+                    return Err(Failure::new(format!(
+                        "unknown log option {key:?}: max-size and max-file are there"
+                    )));
+                }
+            }
+        }
+        Ok(log)
+    }
+}
+
+pub(crate) fn pairs(what: &str, texts: &[String], bare: bool) -> Result<BTreeMap<String, String>, Failure> {
+    texts
+        .iter()
+        .map(|text| match text.split_once('=') {
+            Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
+            None if bare && !text.is_empty() => Ok((text.clone(), String::new())),
+            _ => Err(Failure::new(format!("{what} {text:?}: the form is KEY=VALUE"))),
+        })
+        .collect()
+}
+
+pub(crate) fn environment(files: &[PathBuf], variables: &[String]) -> Result<Vec<String>, Failure> {
+    let mut env = Vec::new();
+    let mut add = |text: &str| {
+        if text.contains('=') {
+            env.push(text.to_owned());
+        } else {
+            // a bare name takes this program's own value, and is nothing if there is none
+            env.extend(std::env::var(text).ok().map(|value| format!("{text}={value}")));
+        }
+    };
+    for file in files {
+        let text =
+            fs::read_to_string(file).map_err(|error| Failure::new(format!("{}: {error}", file.display())))?;
+        for line in
+            text.lines().map(str::trim_start).filter(|line| !line.is_empty() && !line.starts_with('#'))
+        {
+            add(line);
+        }
+    }
+    for variable in variables {
+        add(variable);
+    }
+    Ok(env)
+}
+
+/// `TARGET[:size=64m,mode=1777,ro]`, as Docker's `--tmpfs` has it.
+fn tmpfs(text: &str) -> Result<MountSpec, Failure> {
+    let (target, options) = text.split_once(':').unwrap_or((text, ""));
+    let mut flag = vec![format!("type=tmpfs,target={target}")];
+    for option in options.split(',').filter(|option| !option.is_empty()) {
+        match option.split_once('=') {
+            Some(("size", size)) => flag.push(format!("tmpfs-size={size}")),
+            Some(("mode", mode)) => flag.push(format!("tmpfs-mode={mode}")),
+            None if option == "ro" => flag.push("readonly".to_owned()),
+            // what it has anyway
+            None if matches!(option, "rw" | "nosuid" | "nodev" | "noexec") => {}
+            _ => return Err(Failure::new(format!("tmpfs {text:?}: option {option:?} is not known"))),
+        }
+    }
+    Ok(MountSpec::from_mount_flag(&flag.join(","), "/".as_ref()).map_err(container_engine::Error::from)?)
+}
+
+fn hosts(texts: &[String]) -> Result<Vec<(String, IpAddr)>, Failure> {
+    texts
+        .iter()
+        .map(|text| {
+            let wrong = || Failure::new(format!("host {text:?}: the form is NAME:ADDRESS"));
+            let (name, address) = text.split_once([':', '=']).ok_or_else(wrong)?;
+            let plain = !name.is_empty() && !name.contains(char::is_whitespace);
+            let address =
+                address.trim_start_matches('[').trim_end_matches(']').parse().map_err(|_| wrong())?;
+            if plain { Ok((name.to_owned(), address)) } else { Err(wrong()) }
+        })
+        .collect()
+}
+
+fn security(texts: &[String]) -> Result<(Seccomp, bool), Failure> {
+    let (mut seccomp, mut no_new_privileges) = (Seccomp::Default, false);
+    for text in texts {
+        match text.split_once(['=', ':']).unwrap_or((text, "")) {
+            ("no-new-privileges", "" | "true") => no_new_privileges = true,
+            ("no-new-privileges", "false") => no_new_privileges = false,
+            ("seccomp", "unconfined") => seccomp = Seccomp::Unconfined,
+            ("seccomp", file) if !file.is_empty() => {
+                let text = fs::read(file).map_err(|error| Failure::new(format!("{file}: {error}")))?;
+                seccomp = Seccomp::Profile(serde_json::from_slice(&text)?);
+            }
+            // there is no such module to confine it by
+            ("apparmor", "unconfined") | ("label", "disable") => {}
+            _ => return Err(Failure::new(format!("unknown security option {text:?}"))),
+        }
+    }
+    Ok((seccomp, no_new_privileges))
+}
+
+fn mode(what: &str, value: Option<&str>, others: &[&str]) -> Result<bool, Failure> {
+    match value {
+        Some("host") => Ok(true),
+        None => Ok(false),
+        Some(other) if others.contains(&other) => Ok(false),
+        Some(other) => Err(Failure::new(format!("{what} mode {other:?} is not known"))),
+    }
+}

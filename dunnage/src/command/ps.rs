@@ -1,0 +1,152 @@
+use clap::Args;
+use container_engine::{Container, Mount, Phase, PublishedPort, short_id};
+
+use crate::context::{Failure, Roots, print};
+use crate::human;
+use crate::table::Table;
+
+#[derive(Debug, Args)]
+pub(crate) struct Ps {
+    /// Those that do not run, too
+    #[arg(short, long)]
+    all: bool,
+    /// Ids only
+    #[arg(short, long)]
+    quiet: bool,
+    /// Do not shorten ids and commands
+    #[arg(long)]
+    no_trunc: bool,
+    /// The newest so many, running or not
+    #[arg(short = 'n', long, value_name = "COUNT")]
+    last: Option<usize>,
+    /// Only some: name, id, status, ancestor, label, exited, network or volume, as KEY=VALUE
+    #[arg(short, long, value_name = "FILTER")]
+    filter: Vec<String>,
+}
+
+impl Ps {
+    pub(crate) async fn run(self, roots: &Roots) -> Result<u8, Failure> {
+        let engine = roots.engine().await?;
+        let filters = self.filter.iter().map(|text| Filter::parse(text)).collect::<Result<Vec<_>, _>>()?;
+        let by_status = filters.iter().any(|filter| matches!(filter.key.as_str(), "status" | "exited"));
+        let mut containers = engine.containers().await?;
+        containers.retain(|container| filters.iter().all(|filter| filter.fits(container, &filters)));
+        if let Some(last) = self.last {
+            containers.truncate(last);
+        } else if !self.all && !by_status {
+            containers.retain(|container| container.phase.is_running());
+        }
+        if self.quiet {
+            let ids: Vec<&str> = containers
+                .iter()
+                .map(|c| if self.no_trunc { c.id.as_str() } else { short_id(&c.id) })
+                .collect();
+            return if ids.is_empty() { Ok(0) } else { print(ids.join("\n")).map(|()| 0) };
+        }
+        let mut table =
+            Table::new(&["CONTAINER ID", "IMAGE", "COMMAND", "CREATED", "STATUS", "PORTS", "NAMES"]);
+        for container in &containers {
+            let id = if self.no_trunc { container.id.as_str() } else { short_id(&container.id) };
+            table.row([
+                id.to_owned(),
+                container.image.clone(),
+                self.command(container),
+                human::ago(&container.created),
+                human::status(&container.phase),
+                ports(container),
+                container.name.clone(),
+            ]);
+        }
+        table.print()?;
+        Ok(0)
+    }
+
+    fn command(&self, container: &Container) -> String {
+        let text = container.command.join(" ");
+        if self.no_trunc || text.chars().count() <= 20 {
+            return format!("\"{text}\"");
+        }
+        format!("\"{}…\"", text.chars().take(19).collect::<String>())
+    }
+}
+
+/// Published ports as Docker shows them.
+pub(crate) fn ports(container: &Container) -> String {
+    let mut shown: Vec<String> = Vec::new();
+    for status in container.networks.iter().filter_map(|network| network.status.as_ref()) {
+        shown.extend(status.ports.iter().map(port));
+    }
+    shown.dedup();
+    shown.join(", ")
+}
+
+pub(crate) fn port(port: &PublishedPort) -> String {
+    let host = match port.host_ip {
+        Some(std::net::IpAddr::V6(address)) => format!("[{address}]"),
+        Some(address) => address.to_string(),
+        None => "0.0.0.0".to_owned(),
+    };
+    format!("{host}:{}->{}/{}", port.host_port, port.container_port, port.protocol)
+}
+
+struct Filter {
+    key: String,
+    value: String,
+}
+
+impl Filter {
+    fn parse(text: &str) -> Result<Self, Failure> {
+        let (key, value) = text
+            .split_once('=')
+            .ok_or_else(|| Failure::new(format!("filter {text:?}: the form is KEY=VALUE")))?;
+        let known = ["name", "id", "status", "ancestor", "label", "exited", "network", "volume"];
+        if !known.contains(&key) {
+            return Err(Failure::new(format!("filter {key:?} is not known: {}", known.join(", "))));
+        }
+        let states = ["created", "running", "paused", "restarting", "exited", "removing"];
+        if key == "status" && !states.contains(&value) {
+            return Err(Failure::new(format!("status {value:?} is not known: {}", states.join(", "))));
+        }
+        if key == "exited" && value.parse::<i32>().is_err() {
+            return Err(Failure::new(format!("exit code {value:?} is not a number")));
+        }
+        Ok(Self { key: key.to_owned(), value: value.to_owned() })
+    }
+
+    /// Filters of one key are alternatives, those of several keys must all fit.
+    fn fits(&self, container: &Container, all: &[Filter]) -> bool {
+        all.iter().filter(|other| other.key == self.key).any(|filter| filter.fits_alone(container))
+    }
+
+    fn fits_alone(&self, container: &Container) -> bool {
+        let value = self.value.as_str();
+        match self.key.as_str() {
+            "name" => container.name.contains(value.trim_start_matches('/')),
+            "id" => container.id.starts_with(value),
+            "status" => container.phase.name() == value,
+            "exited" => matches!(&container.phase, Phase::Exited(exit) if exit.code.to_string() == value),
+            "ancestor" => {
+                container.image == value
+                    || container.image == format!("{value}:latest")
+                    || container.image_id.trim_start_matches("sha256:").starts_with(value)
+            }
+            "label" => {
+                let (key, wanted) =
+                    value.split_once('=').map_or((value, None), |(key, wanted)| (key, Some(wanted)));
+                container
+                    .options
+                    .labels
+                    .get(key)
+                    .is_some_and(|found| wanted.is_none_or(|wanted| found == wanted))
+            }
+            "network" => container
+                .networks
+                .iter()
+                .any(|network| network.name == value || network.id.starts_with(value)),
+            _ => container.options.mounts.iter().any(|mount| {
+                let name = matches!(&mount.mount, Mount::Volume { name: Some(name), .. } if name == value);
+                name || mount.target.as_os_str() == value
+            }),
+        }
+    }
+}

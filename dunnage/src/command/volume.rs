@@ -1,0 +1,133 @@
+use clap::{Args, Subcommand};
+use container_engine::{Volume as Found, rfc3339};
+use serde_json::{Value, json};
+
+use crate::command::options::pairs;
+use crate::context::{Failure, Roots, each, print};
+use crate::human;
+use crate::table::Table;
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Volume {
+    /// Create a volume
+    Create(Create),
+    /// List volumes
+    #[command(alias = "list")]
+    Ls(Ls),
+    /// Show everything known of volumes, as JSON
+    Inspect(Names),
+    /// Remove volumes
+    #[command(alias = "remove")]
+    Rm(Names),
+    /// Remove anonymous volumes that no container has
+    Prune(Prune),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Create {
+    /// local
+    #[arg(short, long, default_value = "local", value_name = "DRIVER")]
+    driver: String,
+    /// Option of the driver, as type=none
+    #[arg(short, long, value_name = "OPTION")]
+    opt: Vec<String>,
+    /// Set a label
+    #[arg(long, value_name = "KEY[=VALUE]")]
+    label: Vec<String>,
+    /// Its name; one is made up if none is given
+    name: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Ls {
+    /// Names only
+    #[arg(short, long)]
+    quiet: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Prune {
+    /// Those with a name, too
+    #[arg(short, long)]
+    all: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Names {
+    /// Volumes
+    #[arg(required = true)]
+    volumes: Vec<String>,
+}
+
+impl Volume {
+    pub(crate) async fn run(self, roots: &Roots) -> Result<u8, Failure> {
+        let engine = roots.engine().await?;
+        match self {
+            Self::Create(create) => {
+                if create.driver != "local" {
+                    return Err(Failure::new(format!(
+                        "volume driver {:?} is not there: local is",
+                        create.driver
+                    )));
+                }
+                let (labels, options) =
+                    (pairs("label", &create.label, true)?, pairs("volume option", &create.opt, false)?);
+                print(engine.create_volume(create.name.as_deref(), labels, options).await?.name)?;
+                Ok(0)
+            }
+            Self::Ls(ls) => {
+                let volumes = engine.volumes().await?;
+                if ls.quiet {
+                    let names: Vec<&str> = volumes.iter().map(|volume| volume.name.as_str()).collect();
+                    return if names.is_empty() { Ok(0) } else { print(names.join("\n")).map(|()| 0) };
+                }
+                let mut table = Table::new(&["DRIVER", "VOLUME NAME"]);
+                for volume in volumes {
+                    table.row(["local".to_owned(), volume.name]);
+                }
+                table.print()?;
+                Ok(0)
+            }
+            Self::Inspect(names) => {
+                let mut found = Vec::new();
+                for name in &names.volumes {
+                    found.push(shown(&engine.volume(name).await?));
+                }
+                print(serde_json::to_string_pretty(&found)?)?;
+                Ok(0)
+            }
+            Self::Rm(names) => {
+                each(&names.volumes, |name| {
+                    let engine = &engine;
+                    async move {
+                        engine.remove_volume(&name).await?;
+                        Ok(name)
+                    }
+                })
+                .await
+            }
+            Self::Prune(prune) => {
+                let (names, bytes) = engine.prune_volumes(prune.all).await?;
+                for name in names {
+                    print(name)?;
+                }
+                print(format!("Total reclaimed space: {}", human::size(bytes)))?;
+                Ok(0)
+            }
+        }
+    }
+}
+
+/// A volume in the words of Docker's `inspect`.
+pub(crate) fn shown(found: &Found) -> Value {
+    let created = std::time::UNIX_EPOCH + std::time::Duration::from_secs(found.created);
+    json!({
+        "Name": found.name,
+        "Driver": "local",
+        "Scope": "local",
+        "CreatedAt": rfc3339(created),
+        "Mountpoint": found.mountpoint,
+        "Labels": found.labels,
+        "Options": found.options,
+    })
+}
