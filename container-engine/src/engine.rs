@@ -57,6 +57,9 @@ impl Engine {
             if !directory.is_dir() {
                 create_private(&directory)?;
             }
+            if rustix::fs::access(&directory, rustix::fs::Access::WRITE_OK).is_err() {
+                return Err(Error::Right { path: directory });
+            }
         }
         let database = Database::open(&config.root.join("dunnage.db"))?;
         let engine = Self {
@@ -117,7 +120,10 @@ fn table_name(root: &Path) -> String {
 /// Makes a directory, and those above it, that only root may enter.
 pub(crate) fn create_private(path: &Path) -> Result<(), Error> {
     use std::os::unix::fs::DirBuilderExt;
-    fs::DirBuilder::new().recursive(true).mode(0o711).create(path).map_err(Error::io("create", path))
+    fs::DirBuilder::new().recursive(true).mode(0o711).create(path).map_err(|error| match error.kind() {
+        std::io::ErrorKind::PermissionDenied => Error::Right { path: path.to_owned() },
+        _ => Error::io("create", path)(error),
+    })
 }
 
 /// Writes a file by rename: readers see the old one or the new one.

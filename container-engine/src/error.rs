@@ -104,6 +104,12 @@ pub enum Error {
         /// The newest format known here.
         known: i64,
     },
+    /// The caller may not write the engine's state.
+    #[error("no right to write in {path}: the engine needs root, or directories of its caller's own")]
+    Right {
+        /// The directory.
+        path: PathBuf,
+    },
     /// A file or directory cannot be used.
     #[error("cannot {action} {path}")]
     Io {
@@ -167,6 +173,7 @@ impl Error {
         match self {
             Self::Start { kind: StartFailure::CommandMissing, .. } => 127,
             Self::Start { kind: StartFailure::CommandNotExecutable, .. } => 126,
+            Self::Runtime(error) => u8::try_from(error.exit_code()).unwrap_or(125),
             _ => 125,
         }
     }

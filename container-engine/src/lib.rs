@@ -82,7 +82,7 @@ pub use time::{now, parse_rfc3339, rfc3339};
 pub use user::Identity;
 
 pub use container_cgroup::{Bytes, Cpus};
-pub use container_image::{ContainerConfig, Empty, Import, Named, Reference};
+pub use container_image::{ContainerConfig, Digest, Empty, Import, Named, Reference};
 pub use container_net::{Protocol, PublishedPort, Subnet};
 pub use container_runtime::{Signal, describe};
 pub use container_volume::{Mount, MountSpec, Volume};
