@@ -135,15 +135,17 @@ impl Engine {
                 remove_file(&run.join("locks").join(&name))?;
             }
         }
-        for (id, _) in list(self.runtime.root())? {
-            if self.is_running(&id)? {
+        for (name, path) in list(self.runtime.root())? {
+            // a record on its way out has a mark before its id
+            let id = name.trim_start_matches('~');
+            if self.is_running(id)? {
                 continue;
             }
-            let Some(_lock) = self.try_lock_container(&id)? else { continue };
-            if !self.is_running(&id)? && self.runtime.root().join(&id).exists() {
-                findings.push(Finding::Runtime(id.clone()));
+            let Some(_lock) = self.try_lock_container(id)? else { continue };
+            if !self.is_running(id)? && path.exists() {
+                findings.push(Finding::Runtime(id.to_owned()));
                 if repair {
-                    self.runtime.delete(&container_id(&id)?, true)?;
+                    self.runtime.delete(&container_id(id)?, true)?;
                 }
             }
         }

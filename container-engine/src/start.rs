@@ -1,4 +1,4 @@
-use std::fs;
+use std::fs::{self, File};
 use std::io::{BufRead, BufReader};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
@@ -43,7 +43,7 @@ impl Engine {
     }
 
     async fn start_row(&self, row: &ContainerRow, attach: Option<OwnedFd>) -> Result<(), Error> {
-        let _lock = self.lock_container(&row.id)?;
+        let lock = self.lock_container(&row.id)?;
         match self.phase(row)? {
             Phase::Removing => return Err(Error::ContainerMissing(row.name.clone())),
             phase if phase.is_running() => {
@@ -58,7 +58,7 @@ impl Engine {
             _ => {}
         }
         self.settle(row)?;
-        let started = self.prepare(row).and_then(|()| self.spawn_monitor(row, attach));
+        let started = self.prepare(row).and_then(|()| self.spawn_monitor(row, &lock, attach));
         match started {
             Ok(()) => {
                 if let Some(status) = self.status(&row.id) {
@@ -155,16 +155,18 @@ impl Engine {
         Some(reaper.iter().cloned().chain([row.id.clone()]).collect())
     }
 
-    fn spawn_monitor(&self, row: &ContainerRow, attach: Option<OwnedFd>) -> Result<(), Error> {
+    fn spawn_monitor(&self, row: &ContainerRow, lock: &File, attach: Option<OwnedFd>) -> Result<(), Error> {
         let run = self.container_run(&row.id);
         let program = &self.config.monitor;
         let mut command = Command::new(program);
-        // the descriptors travel as standard input and output, so no other child can inherit them
+        // descriptors travel as the standard ones, so no other child can inherit them; the lock as standard error, which
+        // the monitor lets go of when it has its own: so nobody takes a container for dead whose starter was killed
+        let held = lock.try_clone().map_err(Error::io("hand the lock of", &run))?;
         command
             .arg("monitor")
             .arg(&run)
             .args(["--sync-fd", "1"])
-            .stderr(Stdio::null())
+            .stderr(Stdio::from(held))
             .env_clear()
             .current_dir("/");
         match attach {

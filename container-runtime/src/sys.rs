@@ -87,3 +87,24 @@ pub fn reap_orphans_except(pid: i32) {
         unsafe { libc::waitpid(ended, std::ptr::null_mut(), libc::WNOHANG) };
     }
 }
+
+/// Lets go of the memory that holds program code run so far: what is run again comes back from the page cache, and what only
+/// a start needs stays away. Mappings that are not code are left alone, as relocated data would be lost.
+pub(crate) fn forget_code() {
+    let Ok(maps) = std::fs::read_to_string("/proc/self/maps") else { return };
+    for line in maps.lines() {
+        // FROM-TO r-xp OFFSET DEVICE INODE PATH
+        let mut words = line.split_whitespace();
+        let (Some(range), Some("r-xp"), Some(path)) = (words.next(), words.next(), words.nth(3)) else {
+            continue;
+        };
+        let ends =
+            range.split_once('-').map(|(a, b)| (usize::from_str_radix(a, 16), usize::from_str_radix(b, 16)));
+        let Some((Ok(from), Ok(to))) = ends else { continue };
+        if path.starts_with('/') && from < to {
+            // SAFETY: a file mapping that was never writable: its pages are the file's, and come back as they were when
+            // next touched. Nothing but residency changes.
+            unsafe { libc::madvise(from as *mut libc::c_void, to - from, libc::MADV_DONTNEED) };
+        }
+    }
+}

@@ -406,7 +406,7 @@ fn the_exit_command_runs_when_nobody_is_attached() {
     let Some(mut engine) = Engine::new("m-exitcmd", "read x") else { return };
     let mark = engine.world.path("mark");
     let lock = engine.file("lock");
-    let script = format!("flock -n {} echo free > {}", lock.display(), mark.display());
+    let script = format!("flock -n {} true && echo free > {}", lock.display(), mark.display());
     engine.spec.exit_command = Some(vec!["/bin/sh".to_owned(), "-c".to_owned(), script]);
     engine.started(false);
     engine.exited();
@@ -439,10 +439,11 @@ fn a_small_process_stands_beside_a_container() {
         });
         sum.sum()
     };
-    let private = kib("Private_Clean:") + kib("Private_Dirty:");
-    eprintln!("monitor: {} KiB resident, {private} KiB private", kib("Rss:"));
-    // the unoptimized program of a test is larger than the one that is installed
-    assert!(private < 4096, "{private} KiB private");
+    // pages of the program itself are clean, and shared by the monitors of all containers
+    let private = kib("Private_Dirty:");
+    eprintln!("monitor: {} KiB resident, {private} KiB of its own", kib("Rss:"));
+    // half of it are relocations of an unoptimized program; the installed one has 0.5 MiB
+    assert!(private < 2048, "{private} KiB of its own");
     engine.world.runtime.kill(&World::id("m1"), Signal::KILL).expect("kill");
     engine.exited();
 }

@@ -166,6 +166,8 @@ fn strike(host: &Host, victim: Victim, mut command_line: Child, milliseconds: u6
         && is_ours(monitor)
     {
         let _ = Command::new("kill").arg("-9").arg(monitor.to_string()).stderr(Stdio::null()).status();
+        // one that is in the middle of a system call dies a moment later
+        host.until("the monitor is dead", || has_ended(monitor).then_some(()));
     }
     if victim != Victim::Monitor {
         let _ = command_line.kill();
@@ -182,6 +184,12 @@ fn strike(host: &Host, victim: Victim, mut command_line: Child, milliseconds: u6
         }
         thread::sleep(Duration::from_millis(5));
     }
+}
+
+/// True if the process is gone, or only waits to be reaped.
+fn has_ended(pid: i32) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat"));
+    stat.map_or(true, |stat| stat.contains(") Z"))
 }
 
 /// True if the process is a monitor: a number may have been given to somebody else meanwhile.

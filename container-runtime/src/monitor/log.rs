@@ -11,6 +11,9 @@ use crate::{Error, Timestamp};
 /// The longest piece of a line that is kept back until its end comes, bytes; as in Docker.
 const LONGEST: usize = 16 << 10;
 
+/// How much is gathered for one write, bytes, give or take a line.
+const LARGEST_WRITE: usize = 48 << 10;
+
 /// Which output a line came from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Stream {
@@ -45,6 +48,10 @@ impl Log {
         let time = Timestamp::now();
         let which = stream as usize;
         while !bytes.is_empty() {
+            // short lines grow many times over as JSON
+            if self.lines.len() >= LARGEST_WRITE {
+                self.flush()?;
+            }
             let end = bytes.iter().position(|&b| b == b'\n').map_or(bytes.len(), |at| at + 1);
             let Some(open) = self.open.get_mut(which) else { break };
             let room = LONGEST.saturating_sub(open.len()).max(1);
@@ -89,8 +96,8 @@ impl Log {
         }
         let done = self.file.write_all(&self.lines);
         self.lines.clear();
-        // a burst of long lines must not stay with us
-        self.lines.shrink_to(64 << 10);
+        // a long line of control characters must not stay with us
+        self.lines.shrink_to(LARGEST_WRITE);
         if done.is_err() {
             // a full disk: no torn line is left, later lines get another chance
             let _ = self.file.set_len(self.size);

@@ -26,6 +26,7 @@ mod client;
 mod frame;
 mod log;
 mod network;
+mod serve;
 mod spec;
 mod status;
 mod stdio;

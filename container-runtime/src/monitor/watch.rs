@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::{self, Write as _};
-use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
+use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
@@ -10,25 +10,21 @@ use std::process::{Command, Stdio as StdStdio};
 use std::time::{Duration, Instant};
 
 use container_net::Attachment;
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::event::{PollFd, PollFlags};
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 
 use super::client::Client;
-use super::frame::{FrameKind, Heard, ToMonitor};
+use super::frame::FrameKind;
 use super::log::{Log, Stream};
 use super::network::Networks;
+use super::serve::{MOST_CLIENTS, Token, wait_for};
 use super::stdio::Stdio;
 use super::{FromMonitor, MonitorSpec, MonitorStatus, Report};
 use crate::record::write_atomic;
 use crate::running::exit_code;
-use crate::{
-    Console, ContainerId, Create, Error, Running, Runtime, Signal, Signals, Timestamp, describe,
-    reap_orphans_except,
-};
+use crate::{Console, ContainerId, Create, Error, Running, Runtime, Signal, Signals, Timestamp, describe};
 
-/// How many clients may be attached at once.
-const MOST_CLIENTS: usize = 32;
 /// The first pause before a restart; it doubles up to [`LONGEST_PAUSE`].
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
@@ -38,12 +34,12 @@ const LONG_RUN: Duration = Duration::from_secs(10);
 const LAST_WORDS: Duration = Duration::from_secs(2);
 
 /// A process at work.
-struct Process {
-    running: Running,
-    stdio: Stdio,
-    networks: Networks,
-    started: Instant,
-    started_at: String,
+pub(super) struct Process {
+    pub(super) running: Running,
+    pub(super) stdio: Stdio,
+    pub(super) networks: Networks,
+    pub(super) started: Instant,
+    pub(super) started_at: String,
 }
 
 /// How a process ended.
@@ -62,39 +58,28 @@ enum Phase {
     Over(Outcome),
 }
 
-#[derive(Clone, Copy)]
-enum Token {
-    Signals,
-    Listener,
-    Ended,
-    Output(Stream),
-    Input,
-    Client(usize),
-    Names,
-}
-
 pub(super) struct Monitor {
-    directory: PathBuf,
-    spec: MonitorSpec,
-    id: ContainerId,
-    runtime: Runtime,
-    stop_signal: Signal,
-    signals: Signals,
-    lock: File,
-    listener: UnixListener,
-    log: Option<Log>,
-    clients: Vec<Client>,
+    pub(super) directory: PathBuf,
+    pub(super) spec: MonitorSpec,
+    pub(super) id: ContainerId,
+    pub(super) runtime: Runtime,
+    pub(super) stop_signal: Signal,
+    pub(super) signals: Signals,
+    pub(super) lock: File,
+    pub(super) listener: UnixListener,
+    pub(super) log: Option<Log>,
+    pub(super) clients: Vec<Client>,
     /// Asked for at the next start: as specified, later with the addresses given before.
-    attachments: Vec<Attachment>,
-    restarts: u32,
-    pause: Duration,
-    stopping: Option<Instant>,
-    killed: bool,
-    size: Option<(u16, u16)>,
-    buffer: Vec<u8>,
+    pub(super) attachments: Vec<Attachment>,
+    pub(super) restarts: u32,
+    pub(super) pause: Duration,
+    pub(super) stopping: Option<Instant>,
+    pub(super) killed: bool,
+    pub(super) size: Option<(u16, u16)>,
+    pub(super) buffer: Vec<u8>,
 }
 
-fn read_spec(directory: &Path) -> Result<MonitorSpec, Error> {
+pub(super) fn read_spec(directory: &Path) -> Result<MonitorSpec, Error> {
     let path = directory.join("monitor.json");
     let bytes = fs::read(&path).map_err(Error::file("read", &path))?;
     serde_json::from_slice(&bytes).map_err(|source| Error::Json {
@@ -104,15 +89,23 @@ fn read_spec(directory: &Path) -> Result<MonitorSpec, Error> {
     })
 }
 
+/// How long a lock that is held is tried again.
+const LOCK_PATIENCE: Duration = Duration::from_millis(300);
+
 /// Takes the lock by which everyone knows that this monitor lives.
 fn take_lock(directory: &Path, id: &str) -> Result<File, Error> {
     let path = directory.join("lock");
     let file = File::options().write(true).create(true).truncate(false).mode(0o600).open(&path);
     let file = file.map_err(Error::file("open", &path))?;
-    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => Ok(file),
-        Err(Errno::AGAIN) => Err(Error::Exists { id: id.to_owned() }),
-        Err(errno) => Err(Error::file("lock", path)(errno.into())),
+    let end = Instant::now() + LOCK_PATIENCE;
+    loop {
+        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => return Ok(file),
+            // somebody who only looks whether a monitor lives holds it for a moment; another monitor stays
+            Err(Errno::AGAIN) if Instant::now() < end => std::thread::sleep(Duration::from_millis(1)),
+            Err(Errno::AGAIN) => return Err(Error::Exists { id: id.to_owned() }),
+            Err(errno) => return Err(Error::file("lock", path)(errno.into())),
+        }
     }
 }
 
@@ -180,6 +173,7 @@ impl Monitor {
         self.say_running(&process)?;
         report(sync, &Report::Started(process.running.pid()));
         super::null_stdio(true).map_err(Error::file("open", "/dev/null"))?;
+        crate::sys::forget_code();
         let mut phase = Phase::Running(Box::new(process));
         let outcome = loop {
             phase = match phase {
@@ -249,7 +243,7 @@ impl Monitor {
         write_atomic(&path, &bytes).map_err(Error::file("write", path))
     }
 
-    fn say_running(&self, process: &Process) -> Result<(), Error> {
+    pub(super) fn say_running(&self, process: &Process) -> Result<(), Error> {
         self.say(&MonitorStatus::Running {
             pid: process.running.pid(),
             started_at: process.started_at.clone(),
@@ -320,6 +314,7 @@ impl Monitor {
                     // the process runs whether or not that can be written down
                     let _ = self.say_running(&process);
                     self.event("restart", None);
+                    crate::sys::forget_code();
                     Phase::Running(Box::new(process))
                 }
                 Err(error) => {
@@ -398,185 +393,6 @@ impl Monitor {
         }
     }
 
-    /// Takes one piece of output to the log, then to clients; false if there is none.
-    fn relay(&mut self, stdio: &mut Stdio, stream: Stream) -> bool {
-        let Some(piece) = stdio.read(stream, &mut self.buffer) else { return false };
-        if let Some(log) = &mut self.log {
-            // a full disk must stop neither the process nor the people who watch it
-            let _ = log.write(stream, piece);
-        }
-        let kind = match stream {
-            Stream::Stdout => FrameKind::Stdout,
-            Stream::Stderr => FrameKind::Stderr,
-        };
-        for client in &mut self.clients {
-            client.send(kind, piece);
-        }
-        true
-    }
-
-    fn poll(&self, process: Option<&mut Process>, patience: Option<Duration>) -> Vec<(Token, PollFlags)> {
-        let pidfd;
-        let mut fds = Vec::with_capacity(8 + self.clients.len());
-        let mut tokens = Vec::with_capacity(8 + self.clients.len());
-        let mut add = |fd, token| {
-            fds.push(fd);
-            tokens.push(token);
-        };
-        add(PollFd::new(&self.signals, PollFlags::IN), Token::Signals);
-        if self.clients.len() < MOST_CLIENTS {
-            add(PollFd::new(&self.listener, PollFlags::IN), Token::Listener);
-        }
-        let takes_input = process.as_ref().is_none_or(|process| process.stdio.takes_input());
-        for (index, client) in self.clients.iter().enumerate() {
-            let mut flags = PollFlags::empty();
-            if !client.silent && takes_input {
-                flags |= PollFlags::IN;
-            }
-            if client.has_queue() {
-                flags |= PollFlags::OUT;
-            }
-            add(PollFd::new(client, flags), Token::Client(index));
-        }
-        if let Some(process) = process {
-            let process = &*process;
-            pidfd = process.running.as_fd();
-            add(PollFd::from_borrowed_fd(pidfd, PollFlags::IN), Token::Ended);
-            if !self.clients.iter().any(Client::holds_up) {
-                for (stream, fd) in process.stdio.outputs() {
-                    add(PollFd::from_borrowed_fd(fd, PollFlags::IN), Token::Output(stream));
-                }
-            }
-            if let Some(fd) = process.stdio.input() {
-                add(PollFd::from_borrowed_fd(fd, PollFlags::OUT), Token::Input);
-            }
-            for (fd, interest) in
-                process.networks.names.iter().flat_map(container_net::names::Server::descriptors)
-            {
-                let mut flags = PollFlags::empty();
-                flags.set(PollFlags::IN, interest.read);
-                flags.set(PollFlags::OUT, interest.write);
-                add(PollFd::from_borrowed_fd(fd, flags), Token::Names);
-            }
-            return wait_for(&mut fds, &tokens, patience);
-        }
-        wait_for(&mut fds, &tokens, patience)
-    }
-
-    fn take_signals(&mut self, process: Option<&Process>) {
-        while let Some(signal) = self.signals.next() {
-            match signal.number() {
-                libc::SIGTERM => {
-                    if self.stopping.is_none() {
-                        let patience = Duration::from_millis(self.spec.stop_timeout_ms);
-                        self.stopping = Some(Instant::now() + patience);
-                    }
-                    if let Some(process) = process {
-                        // one that has just ended needs no signal
-                        let _ = process.running.signal(self.stop_signal);
-                    }
-                }
-                libc::SIGCHLD => reap_orphans_except(process.map_or(0, |process| process.running.pid())),
-                // the monitor is nobody's foreground job
-                _ => {}
-            }
-        }
-    }
-
-    fn accept(&mut self) {
-        // one that is gone before it is accepted is no loss
-        if let Ok((stream, _)) = self.listener.accept()
-            && let Ok(client) = Client::new(stream.into(), false)
-        {
-            self.clients.push(client);
-        }
-    }
-
-    fn serve(&mut self, index: usize, flags: PollFlags, process: Option<&mut Process>) {
-        let Some(client) = self.clients.get_mut(index) else { return };
-        if flags.contains(PollFlags::OUT) {
-            client.flush();
-        }
-        if flags.contains(PollFlags::IN) {
-            let mut reload = false;
-            let mut process = process;
-            let mut input = process.as_deref_mut().map(|process| (&mut process.stdio, &process.running));
-            let size = &mut self.size;
-            client.receive(&mut self.buffer, |heard| match (heard, &mut input) {
-                (Heard::Control(ToMonitor::Reload), _) => reload = true,
-                (Heard::Stdin(bytes), Some((stdio, _))) => stdio.push(bytes),
-                (Heard::EndOfStdin, Some((stdio, _))) => stdio.end_input(),
-                (Heard::Control(ToMonitor::Resize(columns, rows)), input) => {
-                    *size = Some((columns, rows));
-                    if let Some((stdio, _)) = input {
-                        stdio.resize(columns, rows);
-                    }
-                }
-                (Heard::Control(ToMonitor::Signal(number)), Some((_, running))) => {
-                    if let Ok(signal) = Signal::new(number) {
-                        // one that has just ended needs no signal
-                        let _ = running.signal(signal);
-                    }
-                }
-                // nobody is there to hear it
-                (_, None) => {}
-            });
-            if reload {
-                let error = self.reload(process).err().map(|error| describe(&error));
-                let answer = serde_json::to_vec(&FromMonitor::Reloaded { error }).unwrap_or_default();
-                if let Some(client) = self.clients.get_mut(index) {
-                    client.send(FrameKind::Control, &answer);
-                }
-            }
-        } else if flags.intersects(PollFlags::HUP | PollFlags::ERR | PollFlags::NVAL) {
-            client.gone = true;
-        }
-    }
-
-    /// Takes networks, names, restarts and patience from `monitor.json` as it is now; the rest is for the next monitor.
-    fn reload(&mut self, process: Option<&mut Process>) -> Result<(), Error> {
-        let new = read_spec(&self.directory)?;
-        if let Some(process) = process {
-            let netns = process.running.network_namespace()?;
-            process.networks.follow(netns.as_fd(), &new)?;
-            self.say_running(process)?;
-        }
-        self.attachments.clone_from(&new.networks);
-        self.spec.networks = new.networks;
-        self.spec.resolv = new.resolv;
-        self.spec.restart = new.restart;
-        self.spec.stop_timeout_ms = new.stop_timeout_ms;
-        Ok(())
-    }
-
-    /// Adds a line to the engine's journal, which is no reason to fail.
-    fn event(&self, action: &str, exit_code: Option<i32>) {
-        let Some(path) = &self.spec.events else { return };
-        let mut attributes = self.spec.event_attributes.clone();
-        if let Some(code) = exit_code {
-            attributes.insert("exitCode".to_owned(), code.to_string());
-        }
-        let line = serde_json::json!({
-            "time": Timestamp::now().to_string(), "type": "container", "action": action,
-            "id": self.id.as_str(), "attributes": attributes,
-        });
-        let file = File::options().create(true).append(true).open(path);
-        let _ = file.and_then(|mut file| file.write_all(format!("{line}\n").as_bytes()));
-    }
-
-    /// Lets go of clients that are gone.
-    fn dismiss(&mut self, process: Option<&mut Process>) {
-        let before = self.clients.iter().any(|client| client.patient);
-        self.clients.retain(|client| !client.gone);
-        let patient_left = before && !self.clients.iter().any(|client| client.patient);
-        if patient_left
-            && self.spec.stdin_once
-            && let Some(process) = process
-        {
-            process.stdio.end_input();
-        }
-    }
-
     /// Removes what the monitor itself has made, save the lock's file, which others may be waiting on, and the log.
     fn tidy(&self) {
         for name in ["attach.sock", "monitor.pid"] {
@@ -643,22 +459,6 @@ impl Monitor {
                 }
             }
         }
-    }
-}
-
-fn wait_for(fds: &mut [PollFd<'_>], tokens: &[Token], patience: Option<Duration>) -> Vec<(Token, PollFlags)> {
-    // rounded up, so that a deadline is over when the wait is
-    let timeout = patience.map(|patience| patience + Duration::from_micros(100)).map(|patience| Timespec {
-        tv_sec: patience.as_secs().cast_signed(),
-        tv_nsec: i64::from(patience.subsec_nanos()),
-    });
-    match poll(fds, timeout.as_ref()) {
-        Ok(_) => {
-            let ready = fds.iter().zip(tokens).filter(|(fd, _)| !fd.revents().is_empty());
-            ready.map(|(fd, token)| (*token, fd.revents())).collect()
-        }
-        // a signal that is not blocked, or no memory for the moment
-        Err(_) => Vec::new(),
     }
 }
 

@@ -104,8 +104,9 @@ impl Host {
     pub fn ok(&self, args: &[&str]) -> String {
         let output = self.output(args);
         let error = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "dunnage {args:?}: {}: {error}", output.status);
-        String::from_utf8_lossy(&output.stdout).into_owned()
+        let shown = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(output.status.success(), "dunnage {args:?}: {}: {shown}{error}", output.status);
+        shown
     }
 
     /// Exit code and standard error of a command that must fail.
