@@ -3,7 +3,7 @@ use std::{fs, path::Path, thread, time::Duration};
 use crate::{
     Error, MacAddr, NetworkConfig, Result,
     netlink::Socket,
-    route::{self, add_address, create_bridge, delete_ours, mark_and_raise},
+    route::{self, add_address, create_bridge, delete_ours, fix_mtu, mark_and_raise},
 };
 
 /// Brings a network up, or makes good what is missing of it: rules first, then the bridge with the gateway's
@@ -25,7 +25,8 @@ pub fn ensure_network(network: &NetworkConfig) -> Result<()> {
             None => route::default_mtu(&mut socket)?,
         };
         let made = socket.run(&[
-            create_bridge(name, mtu, bridge_mac(network)),
+            create_bridge(name, bridge_mac(network)),
+            fix_mtu(name, mtu),
             mark_and_raise(name, &network.alias(), ipv6),
         ]);
         match made {

@@ -5,7 +5,7 @@ use crate::{
     attach::{inside, mac_of},
     bridge::bridge_mac,
     nft::{Membership, membership_elements, network_elements},
-    route::{VethPair, add_address, create_bridge, create_veth, mark_and_raise, raise_port},
+    route::{VethPair, add_address, create_bridge, create_veth, fix_mtu, mark_and_raise, raise_port},
 };
 
 /// What [`attach`](crate::attach) would do, a line for each request to the kernel, without doing it. Addresses still to be
@@ -65,7 +65,11 @@ pub fn explain_network(network: &NetworkConfig) -> String {
         ));
     }
     let ipv6 = network.subnets.iter().any(|s| !s.subnet.is_ipv4());
-    lines.push(create_bridge(&network.bridge, network.mtu.unwrap_or(0), bridge_mac(network)).purpose);
+    lines.push(create_bridge(&network.bridge, bridge_mac(network)).purpose);
+    lines.push(match network.mtu {
+        Some(mtu) => fix_mtu(&network.bridge, mtu).purpose,
+        None => format!("set the mtu of {} to that of the default route's interface", network.bridge),
+    });
     lines.push(mark_and_raise(&network.bridge, &network.alias(), ipv6).purpose);
     for config in &network.subnets {
         lines.push(add_address(0, network.bridge.as_str(), config.gateway, &config.subnet).purpose);

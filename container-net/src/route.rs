@@ -86,13 +86,21 @@ pub(crate) fn links(socket: &mut Socket) -> Result<Vec<Link>> {
     socket.dump(&request, read_link)
 }
 
-pub(crate) fn create_bridge(name: &InterfaceName, mtu: u32, mac: MacAddr) -> Message {
-    Message::new(NEW_LINK, CREATE | EXCL, format!("create bridge {name} with mtu {mtu} and address {mac}"))
+pub(crate) fn create_bridge(name: &InterfaceName, mac: MacAddr) -> Message {
+    Message::new(NEW_LINK, CREATE | EXCL, format!("create bridge {name} with address {mac}"))
+        .raw(&link_header(0, 0, 0))
+        .text(IFLA_IFNAME, name.as_str())
+        .attribute(IFLA_ADDRESS, &mac.octets())
+        .nest(IFLA_LINKINFO, |m| m.text(INFO_KIND, "bridge"))
+}
+
+/// Fixes the largest packet of a bridge. One that was given when the bridge was made is lost again when its last port
+/// goes (`br_mtu_auto_adjust` of the kernel); only a change afterwards counts as somebody's wish.
+pub(crate) fn fix_mtu(name: &InterfaceName, mtu: u32) -> Message {
+    Message::new(SET_LINK, 0, format!("set the mtu of {name} to {mtu}"))
         .raw(&link_header(0, 0, 0))
         .text(IFLA_IFNAME, name.as_str())
         .number(IFLA_MTU, mtu)
-        .attribute(IFLA_ADDRESS, &mac.octets())
-        .nest(IFLA_LINKINFO, |m| m.text(INFO_KIND, "bridge"))
 }
 
 /// Alias, IPv6 link-local addresses or none, up.

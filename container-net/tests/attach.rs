@@ -347,6 +347,9 @@ fn the_mtu_is_that_of_the_default_routes_interface() {
     let network = world.network_up("a", &[V4]);
     let container = world.container(&network, "c1", vec![]);
     assert!(container.namespace.sh("ip link show eth0").contains("mtu 1380"));
+    // the bridge keeps it when its last port has gone
+    detach(&container.attachment).unwrap();
+    assert!(sh(&format!("ip link show {}", container.attachment.network.bridge)).contains("mtu 1380"));
 }
 
 #[test]
