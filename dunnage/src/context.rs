@@ -44,7 +44,9 @@ pub(crate) struct Failure {
 
 impl Failure {
     pub(crate) fn new(message: impl Display) -> Self {
-        Self { message: message.to_string(), code: 1 }
+        // a name in it may come from a container
+        let shown = |c: char| if c.is_control() && c != '\n' { '\u{fffd}' } else { c };
+        Self { message: message.to_string().chars().map(shown).collect(), code: 1 }
     }
 
     pub(crate) fn with_code(self, code: u8) -> Self {
