@@ -1,0 +1,53 @@
+//! `cargo xtask COMMAND`: what the README and `.ci/run` call. Each command is a file; nothing here
+//! waits without a limit, and nothing is asked of the terminal.
+#![forbid(unsafe_code)]
+
+mod apt;
+mod bench;
+mod bench_table;
+mod demo;
+mod process;
+mod tally;
+mod test;
+mod vm;
+mod vm_image;
+mod vm_test;
+mod workspace;
+
+use std::process::ExitCode;
+
+/// What a command ends with when it cannot go on: said to the person as it is.
+type Failure = Box<dyn std::error::Error>;
+
+const USAGE: &str = "\
+usage: cargo xtask COMMAND
+
+  test           everything that must hold: tests, documentation, lints, and vm-test
+  vm-test        the tests of cgroups and namespaces on a host with cgroup v2 alone, in an emulated machine
+                 [PROGRAM [TEST...]]: only those whose names contain this
+  demo           Flask and Redis in two containers on a network of their own, from nothing
+  bench runtime  dunnage-oci beside crun and runc, dunnage beside podman  [--rounds N] [--quick]";
+
+fn main() -> ExitCode {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    let outcome = match words.as_slice() {
+        ["test"] => test::run(),
+        ["vm-test", only @ ..] => vm_test::run(only),
+        ["demo"] => demo::run(),
+        ["bench", "runtime", options @ ..] => bench::run(options),
+        ["bench-worker"] => bench::worker(),
+        _ => {
+            eprintln!("{USAGE}");
+            return ExitCode::from(2);
+        }
+    };
+    match outcome {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(failure) => {
+            eprintln!("xtask: {failure}");
+            ExitCode::FAILURE
+        }
+    }
+}
