@@ -86,6 +86,9 @@ impl Bundle<'_> {
                 "type": format!("RLIMIT_{}", limit.name.to_uppercase()), "soft": limit.soft, "hard": limit.hard,
             })).collect::<Vec<_>>(),
         });
+        if let Some((columns, rows)) = options.console_size.filter(|_| options.tty) {
+            process["consoleSize"] = json!({ "height": rows, "width": columns });
+        }
         if let Some(score) = options.resources.oom_score_adj {
             process["oomScoreAdj"] = json!(score);
         }

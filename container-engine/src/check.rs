@@ -180,7 +180,7 @@ impl Engine {
     }
 
     /// Removes the control group above the containers' when the last one has gone. Idempotent.
-    fn remove_empty_cgroup(&self) -> Result<(), Error> {
+    pub(crate) fn remove_empty_cgroup(&self) -> Result<(), Error> {
         let failed = |error: container_cgroup::Error| Error::from(container_runtime::Error::from(error));
         let parent = GroupPath::new(format!("/{}", self.tables.name())).map_err(failed)?;
         let hierarchy = Hierarchy::of_host().map_err(failed)?;

@@ -37,9 +37,11 @@
     reason = "the API is async as a whole: what is a file today may be a network tomorrow"
 )]
 
+mod archives;
 mod attach;
 mod bundle;
 mod check;
+mod commit;
 mod containers;
 mod database;
 mod engine;
@@ -55,6 +57,7 @@ mod networks;
 mod options;
 mod poll;
 mod publish;
+mod registry;
 mod remove;
 mod start;
 mod stop;
@@ -64,6 +67,7 @@ mod volumes;
 
 pub use attach::{Attachment, Input, Output, Piece};
 pub use check::Finding;
+pub use commit::CommitOptions;
 pub use containers::{Container, ContainerNetwork, Exit, Phase};
 pub use engine::{Config, Engine};
 pub use error::{Error, StartFailure};
@@ -77,12 +81,16 @@ pub use options::{
     ContainerOptions, DeviceSpec, LogOptions, NetworkMode, Resources, RestartPolicy, Seccomp, Ulimit,
 };
 pub use publish::parse_published;
+pub use registry::Pulled;
 pub use remove::RemoveOptions;
 pub use time::{now, parse_rfc3339, rfc3339};
 pub use user::Identity;
 
 pub use container_cgroup::{Bytes, Cpus};
-pub use container_image::{ContainerConfig, Digest, Empty, Import, Named, Reference};
+pub use container_image::{
+    Change, ChangeKind, ContainerConfig, Credential, Credentials, Digest, Empty, Error as ImageError, Http,
+    HttpOptions, Import, Named, Platform, Progress, Pull, Reference, Registry,
+};
 pub use container_net::{Protocol, PublishedPort, Subnet};
 pub use container_runtime::{Signal, describe};
 pub use container_volume::{Mount, MountSpec, Volume};

@@ -38,6 +38,8 @@ pub struct ContainerOptions {
     pub hostname: Option<String>,
     /// A terminal of its own.
     pub tty: bool,
+    /// Columns and rows that its terminal has from the start.
+    pub console_size: Option<(u16, u16)>,
     /// Standard input stays open.
     pub stdin_open: bool,
     /// Gone, with its anonymous volumes, when it ends.

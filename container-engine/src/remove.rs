@@ -50,6 +50,9 @@ impl Engine {
         }
         self.release_volumes(&row.id, volumes)?;
         self.database().remove_container(&row.id)?;
+        if self.database().containers()?.is_empty() {
+            self.remove_empty_cgroup()?;
+        }
         let lock = self.config.run_root.join("locks").join(&row.id);
         match fs::remove_file(&lock) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {

@@ -468,7 +468,8 @@ fn set_by_name(entry: &Entry, name: &[u8], parent: BorrowedFd<'_>, has_mode: boo
         .map_err(|e| failed("set the times of", entry)(e.into()))
 }
 
-fn may_set(name: &[u8]) -> bool {
+/// True for an extended attribute that a layer may hold.
+pub(crate) fn may_set(name: &[u8]) -> bool {
     !name.starts_with(b"trusted.")
         && !name.starts_with(b"user.overlay.")
         && (!name.starts_with(b"security.") || name == b"security.capability")

@@ -30,6 +30,13 @@ pub struct Descriptor {
     pub platform: Option<Platform>,
 }
 
+impl Descriptor {
+    /// A descriptor without annotations.
+    pub fn new(media_type: MediaType, digest: Digest, size: u64) -> Self {
+        Self { media_type, digest, size, annotations: BTreeMap::new(), platform: None }
+    }
+}
+
 /// A platform of an index entry (OCI image specification, *Image Index*).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Platform {
@@ -65,13 +72,17 @@ pub enum MediaType {
     DockerManifest,
     /// `application/vnd.docker.container.image.v1+json`
     DockerConfig,
+    /// `application/vnd.docker.image.rootfs.diff.tar`
+    DockerLayer,
     /// `application/vnd.docker.image.rootfs.diff.tar.gzip`
     DockerLayerGzip,
+    /// `application/vnd.docker.image.rootfs.diff.tar.zstd`
+    DockerLayerZstd,
     /// Any other, as it is written.
     Unknown(String),
 }
 
-const MEDIA_TYPES: [(&str, MediaType); 10] = [
+const MEDIA_TYPES: [(&str, MediaType); 12] = [
     ("application/vnd.oci.image.index.v1+json", MediaType::ImageIndex),
     ("application/vnd.oci.image.manifest.v1+json", MediaType::ImageManifest),
     ("application/vnd.oci.image.config.v1+json", MediaType::ImageConfig),
@@ -81,7 +92,9 @@ const MEDIA_TYPES: [(&str, MediaType); 10] = [
     ("application/vnd.docker.distribution.manifest.list.v2+json", MediaType::DockerManifestList),
     ("application/vnd.docker.distribution.manifest.v2+json", MediaType::DockerManifest),
     ("application/vnd.docker.container.image.v1+json", MediaType::DockerConfig),
+    ("application/vnd.docker.image.rootfs.diff.tar", MediaType::DockerLayer),
     ("application/vnd.docker.image.rootfs.diff.tar.gzip", MediaType::DockerLayerGzip),
+    ("application/vnd.docker.image.rootfs.diff.tar.zstd", MediaType::DockerLayerZstd),
 ];
 
 impl MediaType {
@@ -95,7 +108,20 @@ impl MediaType {
 
     /// True for a layer: a tar archive, compressed or not.
     pub fn is_layer(&self) -> bool {
-        matches!(self, Self::LayerTar | Self::LayerTarGzip | Self::LayerTarZstd | Self::DockerLayerGzip)
+        matches!(
+            self,
+            Self::LayerTar
+                | Self::LayerTarGzip
+                | Self::LayerTarZstd
+                | Self::DockerLayer
+                | Self::DockerLayerGzip
+                | Self::DockerLayerZstd
+        )
+    }
+
+    /// True for an index of manifests.
+    pub fn is_index(&self) -> bool {
+        matches!(self, Self::ImageIndex | Self::DockerManifestList)
     }
 
     /// True for a manifest of one image.
@@ -138,6 +164,19 @@ pub struct Manifest {
     /// Further facts.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub annotations: BTreeMap<String, String>,
+}
+
+impl Manifest {
+    /// An OCI manifest without annotations.
+    pub fn new(config: Descriptor, layers: Vec<Descriptor>) -> Self {
+        Self {
+            schema_version: 2,
+            media_type: MediaType::ImageManifest,
+            config,
+            layers,
+            annotations: BTreeMap::new(),
+        }
+    }
 }
 
 fn manifest_media_type() -> MediaType {
@@ -287,6 +326,59 @@ pub struct History {
 /// specification, *Layer ChainID*).
 pub(crate) fn chain_id(below: Option<&Digest>, diff_id: &Digest) -> Digest {
     below.map_or_else(|| diff_id.clone(), |below| Digest::of(format!("{below} {diff_id}").as_bytes()))
+}
+
+/// What tells a manifest and an index apart.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Probe {
+    schema_version: Option<u32>,
+    media_type: Option<MediaType>,
+    manifests: Option<serde::de::IgnoredAny>,
+    layers: Option<serde::de::IgnoredAny>,
+    config: Option<serde::de::IgnoredAny>,
+}
+
+/// Refuses a document that others could take for something else than its descriptor says: a manifest and an index in
+/// one (CVE-2021-41190), another media type inside, or Docker's schema 1.
+pub(crate) fn check_kind(expected: &MediaType, digest: &Digest, bytes: &[u8]) -> Result<(), Error> {
+    let probe: Probe = decode("document", digest, bytes)?;
+    let refuse =
+        |reason: String| Err(Error::Inconsistent { what: "document", object: digest.to_string(), reason });
+    match probe.schema_version {
+        Some(2) => {}
+        Some(1) => return refuse("it is of Docker's schema 1, which nobody can verify".to_owned()),
+        _ => return refuse("its schemaVersion is not 2".to_owned()),
+    }
+    if let Some(own) = probe.media_type.filter(|own| own != expected) {
+        return refuse(format!("it says it is {:?}, its descriptor {:?}", own.as_str(), expected.as_str()));
+    }
+    let is_index = probe.manifests.is_some();
+    let is_manifest = probe.layers.is_some() || probe.config.is_some();
+    match (expected.is_index(), is_index, is_manifest) {
+        (_, true, true) => refuse("it is a manifest and an index at once".to_owned()),
+        (true, false, _) | (false, true, _) => {
+            refuse(format!("it is not what its descriptor says, {:?}", expected.as_str()))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// What a document in the store consists of: an index's manifests, a manifest's configuration and layers.
+pub(crate) fn parts(store: &crate::Store, descriptor: &Descriptor) -> Result<Vec<Descriptor>, Error> {
+    let digest = &descriptor.digest;
+    if descriptor.media_type.is_index() {
+        let bytes = store.read_document(digest)?;
+        check_kind(&descriptor.media_type, digest, &bytes)?;
+        return Ok(decode::<Index>("index", digest, &bytes)?.manifests);
+    }
+    if descriptor.media_type.is_manifest() {
+        let bytes = store.read_document(digest)?;
+        check_kind(&descriptor.media_type, digest, &bytes)?;
+        let manifest: Manifest = decode("manifest", digest, &bytes)?;
+        return Ok(std::iter::once(manifest.config).chain(manifest.layers).collect());
+    }
+    Ok(Vec::new())
 }
 
 pub(crate) fn decode<T: serde::de::DeserializeOwned>(

@@ -126,6 +126,14 @@ pub enum Error {
         /// Why.
         source: io::Error,
     },
+    /// The stream that was written failed.
+    #[error("cannot write {object}")]
+    Write {
+        /// What was written.
+        object: String,
+        /// Why.
+        source: io::Error,
+    },
     /// A file or directory of the store cannot be used.
     #[error("cannot {action} {path}")]
     Io {
@@ -135,6 +143,54 @@ pub enum Error {
         path: PathBuf,
         /// Why.
         source: io::Error,
+    },
+    /// A registry cannot be reached, or the connection broke.
+    #[error("cannot talk to {object}")]
+    Transport {
+        /// The address, without its query.
+        object: String,
+        /// Why.
+        source: io::Error,
+    },
+    /// A registry answers that it cannot or will not.
+    #[error("{object} answers {status}: {reason}")]
+    Status {
+        /// The address, without its query.
+        object: String,
+        /// The HTTP status.
+        status: u16,
+        /// What the registry says.
+        reason: String,
+    },
+    /// A registry has no such manifest or blob.
+    #[error("{object} does not exist")]
+    NotFound {
+        /// The address, without its query.
+        object: String,
+    },
+    /// A registry wants other credentials, or more rights.
+    #[error("access to {registry} is denied: {reason}")]
+    Unauthorized {
+        /// The registry.
+        registry: String,
+        /// What it says.
+        reason: String,
+    },
+    /// A registry asks for something that is not done.
+    #[error("{object} is refused: {reason}")]
+    Refused {
+        /// The address that it sends us to, without its query.
+        object: String,
+        /// Why it is not gone to.
+        reason: &'static str,
+    },
+    /// An index has no image for a platform.
+    #[error("{object} has no image for {platform}")]
+    Platform {
+        /// The index.
+        object: Digest,
+        /// The platform, `os/architecture`.
+        platform: String,
     },
     /// A media type is not supported.
     #[error("{object} has the unsupported media type {media_type:?}")]
@@ -154,7 +210,11 @@ impl Error {
 
     /// True if the cause is a file system without room (`ENOSPC`, `EDQUOT`).
     pub fn is_disk_full(&self) -> bool {
-        let (Self::Entry { source, .. } | Self::Read { source, .. } | Self::Io { source, .. }) = self else {
+        let (Self::Entry { source, .. }
+        | Self::Read { source, .. }
+        | Self::Write { source, .. }
+        | Self::Io { source, .. }) = self
+        else {
             return false;
         };
         matches!(source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)

@@ -3,8 +3,10 @@ use crate::{Descriptor, Digest, ImageConfig, Manifest};
 /// One image in a store: its manifest and its configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Image {
-    /// The manifest's descriptor.
+    /// What names point to: the manifest's descriptor, or that of the index it was chosen from.
     pub descriptor: Descriptor,
+    /// The manifest's descriptor.
+    pub manifest_descriptor: Descriptor,
     /// The image's id: the digest of its configuration.
     pub id: Digest,
     /// The manifest.

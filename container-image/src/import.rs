@@ -3,7 +3,7 @@ use std::sync::OnceLock;
 
 use crate::compression::{Compression, decompress};
 use crate::digest::{Algorithm, Hasher};
-use crate::document::{Index, Manifest, RootFs};
+use crate::document::{Manifest, RootFs};
 use crate::{ContainerConfig, Descriptor, Digest, Error, History, Image, ImageConfig, MediaType, Store, tar};
 
 /// What an imported image is to say of itself.
@@ -40,7 +40,7 @@ impl Store {
             checked?
         };
         let (digest, size) = writer.commit(None)?;
-        let layer = descriptor(compression.layer_media_type(), digest, size);
+        let layer = Descriptor::new(compression.layer_media_type(), digest, size);
         let config = ImageConfig {
             created: import.created.clone(),
             architecture: architecture().to_owned(),
@@ -55,27 +55,33 @@ impl Store {
 
     /// Adds configuration and manifest of an image whose layers are in the store.
     pub fn put_image(&self, config: ImageConfig, layers: Vec<Descriptor>) -> Result<Image, Error> {
-        let config_bytes = encode("configuration", &config)?;
-        let id = self.put_blob(&config_bytes)?;
-        let manifest = Manifest {
-            schema_version: Index::default().schema_version,
-            media_type: MediaType::ImageManifest,
-            config: descriptor(MediaType::ImageConfig, id.clone(), config_bytes.len() as u64),
-            layers,
-            annotations: std::collections::BTreeMap::new(),
-        };
-        let manifest_bytes = encode("manifest", &manifest)?;
-        let digest = self.put_blob(&manifest_bytes)?;
-        let descriptor = descriptor(MediaType::ImageManifest, digest, manifest_bytes.len() as u64);
-        Ok(Image { descriptor, id, manifest, config })
+        let bytes = encode("configuration", &config)?;
+        self.put_image_bytes(config, &bytes, layers)
+    }
+
+    /// The same with the configuration as it is to be written.
+    pub(crate) fn put_image_bytes(
+        &self,
+        config: ImageConfig,
+        bytes: &[u8],
+        layers: Vec<Descriptor>,
+    ) -> Result<Image, Error> {
+        let id = self.put_blob(bytes)?;
+        let descriptor = Descriptor::new(MediaType::ImageConfig, id, bytes.len() as u64);
+        self.put_manifest(config, Manifest::new(descriptor, layers))
+    }
+
+    /// Adds the manifest of an image whose configuration and layers are in the store.
+    pub(crate) fn put_manifest(&self, config: ImageConfig, manifest: Manifest) -> Result<Image, Error> {
+        let bytes = encode("manifest", &manifest)?;
+        let digest = self.put_blob(&bytes)?;
+        let descriptor = Descriptor::new(manifest.media_type.clone(), digest, bytes.len() as u64);
+        let id = manifest.config.digest.clone();
+        Ok(Image { manifest_descriptor: descriptor.clone(), descriptor, id, manifest, config })
     }
 }
 
-fn descriptor(media_type: MediaType, digest: Digest, size: u64) -> Descriptor {
-    Descriptor { media_type, digest, size, annotations: std::collections::BTreeMap::new(), platform: None }
-}
-
-fn encode(what: &'static str, value: &impl serde::Serialize) -> Result<Vec<u8>, Error> {
+pub(crate) fn encode(what: &'static str, value: &impl serde::Serialize) -> Result<Vec<u8>, Error> {
     serde_json::to_vec(value).map_err(|source| Error::Document {
         what,
         object: "to be written".to_owned(),
@@ -106,7 +112,7 @@ fn read_failed(source: io::Error) -> Error {
 }
 
 /// The processor this was built for, in Go's words.
-fn architecture() -> &'static str {
+pub(crate) fn architecture() -> &'static str {
     match std::env::consts::ARCH {
         "x86_64" => "amd64",
         "aarch64" => "arm64",

@@ -5,6 +5,10 @@
 //! a consistent store. Layers unpack into directories that overlayfs takes as they are, and nothing in an archive
 //! reaches outside its directory.
 //!
+//! Layers are made, too: [`Diff`] is what an overlay's upper directory or one tree has over another, and
+//! [`Store::commit`] makes an image of it. [`Store::save`] and [`Store::load`] speak Docker's archives and OCI layouts;
+//! with the feature `registry`, `Registry` fetches images from registries and brings them there.
+//!
 //! This crate does not mount anything and runs nothing: the directories of [`Snapshots`] are what a
 //! caller gives to overlayfs. It needs no async runtime.
 //!
@@ -37,24 +41,35 @@
 mod apply;
 mod below;
 mod blob;
+mod commit;
 mod compression;
+mod diff;
 mod digest;
 mod document;
 mod error;
 mod image;
 mod import;
 mod layers;
+mod load;
 mod names;
+mod pack;
+mod platform;
 mod reference;
+#[cfg(feature = "registry")]
+mod registry;
+mod save;
 mod snapshots;
 mod store;
 mod sweep;
 mod tar;
 mod tree;
+mod walk;
 
 pub use apply::{Applied, Limits, apply};
 pub use blob::BlobWriter;
+pub use commit::{Commit, Step};
 pub use compression::Compression;
+pub use diff::{Change, ChangeKind, Diff};
 pub use digest::{Algorithm, Digest, Hasher};
 pub use document::{
     ContainerConfig, Descriptor, Empty, History, ImageConfig, Index, MAX_DOCUMENT, Manifest, MediaType,
@@ -65,7 +80,12 @@ pub use image::Image;
 pub use import::Import;
 pub use layers::{Layers, make_upper};
 pub use names::Named;
+pub use pack::{Layer, Pack};
 pub use reference::Reference;
+#[cfg(feature = "registry")]
+pub use registry::{
+    Body, Credential, Credentials, Http, HttpOptions, Progress, Pull, Registry, Request, Response, Transport,
+};
 pub use snapshots::Snapshots;
 pub use store::{Lease, Store};
 pub use sweep::Finding;

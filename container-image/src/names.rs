@@ -104,6 +104,7 @@ impl Store {
         let images = self.images()?;
         if let Ok(reference) = text.parse::<Reference>() {
             let wanted = |named: &&Named| match reference.digest() {
+                Some(_) if named.names.contains(&reference) => true,
                 Some(digest) => {
                     named.image.descriptor.digest == *digest
                         && named.names.iter().any(|name| {

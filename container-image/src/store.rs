@@ -1,3 +1,4 @@
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
@@ -6,8 +7,8 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{FlockOperation, flock};
 
 use crate::blob::BlobWriter;
-use crate::document::{MAX_DOCUMENT, decode};
-use crate::{Descriptor, Digest, Error, Image, ImageConfig, Manifest};
+use crate::document::{Index, MAX_DOCUMENT, check_kind, decode};
+use crate::{Descriptor, Digest, Error, Image, ImageConfig, Manifest, Platform};
 
 const LAYOUT: &str = "oci-layout";
 const LAYOUT_VERSION: &str = "1.0.0";
@@ -153,19 +154,48 @@ impl Store {
         }
     }
 
-    /// Reads the image that a manifest's descriptor names: the manifest and its configuration.
+    /// Reads the image that a descriptor names: the manifest and its configuration. Of an index, the best manifest
+    /// for this machine's platform that is in the store.
     ///
     /// # Errors
     ///
-    /// [`Error::Inconsistent`] if layers and diff ids do not match in number, [`Error::MediaType`] if the
-    /// descriptor is no manifest.
+    /// [`Error::Inconsistent`] if layers and diff ids do not match in number, or the document is not what its
+    /// descriptor says; [`Error::MediaType`] if the descriptor is of neither; [`Error::Platform`] if the index has
+    /// nothing for this platform.
     pub fn image(&self, descriptor: &Descriptor) -> Result<Image, Error> {
+        self.image_for(descriptor, &Platform::host())
+    }
+
+    /// The same for another platform.
+    pub fn image_for(&self, descriptor: &Descriptor, platform: &Platform) -> Result<Image, Error> {
+        if descriptor.media_type.is_index() {
+            let digest = &descriptor.digest;
+            let bytes = self.read_document(digest)?;
+            check_kind(&descriptor.media_type, digest, &bytes)?;
+            let index: Index = decode("index", digest, &bytes)?;
+            let present = |entry: &&Descriptor| self.has_blob(&entry.digest);
+            let manifest = index
+                .choose(platform)
+                .into_iter()
+                .find(present)
+                // what was asked for by name when it came is what there is
+                .or_else(|| index.manifests.iter().find(|m| m.media_type.is_manifest() && present(m)))
+                .ok_or_else(|| Error::Platform { object: digest.clone(), platform: platform.to_string() })?;
+            let manifest = Descriptor { annotations: BTreeMap::new(), platform: None, ..manifest.clone() };
+            return Ok(Image { descriptor: descriptor.clone(), ..self.manifest_image(&manifest)? });
+        }
+        self.manifest_image(descriptor)
+    }
+
+    fn manifest_image(&self, descriptor: &Descriptor) -> Result<Image, Error> {
         let digest = &descriptor.digest;
         if !descriptor.media_type.is_manifest() {
             let media_type = descriptor.media_type.as_str().to_owned();
             return Err(Error::MediaType { object: digest.clone(), media_type });
         }
-        let manifest: Manifest = decode("manifest", digest, &self.read_document(digest)?)?;
+        let bytes = self.read_document(digest)?;
+        check_kind(&descriptor.media_type, digest, &bytes)?;
+        let manifest: Manifest = decode("manifest", digest, &bytes)?;
         let id = manifest.config.digest.clone();
         let config: ImageConfig = decode("configuration", &id, &self.read_document(&id)?)?;
         if manifest.layers.len() != config.rootfs.diff_ids.len() {
@@ -179,7 +209,8 @@ impl Store {
                 ),
             });
         }
-        Ok(Image { descriptor: descriptor.clone(), id, manifest, config })
+        let descriptor = descriptor.clone();
+        Ok(Image { manifest_descriptor: descriptor.clone(), descriptor, id, manifest, config })
     }
 
     /// Replaces a JSON file of the layout, durably.

@@ -5,9 +5,8 @@ use std::path::PathBuf;
 
 use rustix::fs::FlockOperation;
 
-use crate::document::{Index, Manifest, decode};
 use crate::store::{INCOMING, lock_file};
-use crate::{Descriptor, Digest, Error, MediaType, Store};
+use crate::{Descriptor, Digest, Error, Store, document};
 
 /// Something in a store that is not as it should be.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -117,20 +116,10 @@ impl Store {
             if !self.has_blob(&descriptor.digest) {
                 continue;
             }
-            let mut found = Vec::new();
-            match descriptor.media_type {
-                MediaType::ImageIndex | MediaType::DockerManifestList => {
-                    let index: Index =
-                        decode("index", &descriptor.digest, &self.read_document(&descriptor.digest)?)?;
-                    found.extend(index.manifests);
-                }
-                MediaType::ImageManifest | MediaType::DockerManifest => {
-                    let manifest: Manifest =
-                        decode("manifest", &descriptor.digest, &self.read_document(&descriptor.digest)?)?;
-                    found.push(manifest.config);
-                    found.extend(manifest.layers);
-                }
-                _ => {}
+            let mut found = document::parts(self, &descriptor)?;
+            if descriptor.media_type.is_index() {
+                // an index may tell of platforms that were never fetched
+                found.retain(|manifest| self.has_blob(&manifest.digest));
             }
             for next in found {
                 if seen.insert(next.digest.clone()) {

@@ -4,6 +4,7 @@
 mod header;
 mod pax;
 mod sparse;
+mod writer;
 
 use std::collections::BTreeMap;
 use std::io::{self, Read};
@@ -11,6 +12,7 @@ use std::io::{self, Read};
 use crate::Error;
 pub(crate) use header::Kind;
 use header::{BLOCK, Header};
+pub(crate) use writer::Writer;
 
 /// A path in an archive may have so many bytes: what the kernel takes in one system call.
 pub(crate) const MAX_PATH: u64 = 4095;

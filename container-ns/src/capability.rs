@@ -165,7 +165,13 @@ impl CapSet {
 
     /// The calling thread's bounding set: no child can have more without a new user namespace.
     pub fn available() -> Self {
-        Self((0..=last_capability()).filter(|&cap| sys::bounding_has(cap)).fold(0, |set, cap| set | 1 << cap))
+        Self::all().within_bounding()
+    }
+
+    /// The members that the calling thread's bounding set has; the kernel is asked for these alone.
+    pub(crate) fn within_bounding(self) -> Self {
+        let held = (0..64).filter(|&cap| self.0 >> cap & 1 == 1 && sys::bounding_has(cap));
+        Self(held.fold(0, |set, cap| set | 1 << cap))
     }
 
     /// A set from its bit mask, as in `CapEff` of `/proc/PID/status`.
@@ -286,6 +292,13 @@ impl Capabilities {
         }
     }
 
+    /// Everything that is in any of the sets.
+    #[cfg(feature = "oci")]
+    pub(crate) const fn anywhere(self) -> CapSet {
+        let inherited = self.inheritable.union(self.ambient);
+        self.bounding.union(self.effective).union(self.permitted).union(inherited)
+    }
+
     /// Every set cut down to what `available` has.
     #[must_use]
     pub const fn within(self, available: CapSet) -> Self {
@@ -302,7 +315,15 @@ impl Capabilities {
 /// Number of the kernel's last capability; asked once, without `/proc`.
 pub(crate) fn last_capability() -> u32 {
     static LAST: OnceLock<u32> = OnceLock::new();
-    *LAST.get_or_init(|| (0..64).take_while(|&cap| sys::bounding_knows(cap)).last().unwrap_or(40))
+    *LAST.get_or_init(|| {
+        // the last one named here is the last one of most kernels: two questions tell
+        let named = NAMES.len() as u32 - 1;
+        if sys::bounding_knows(named) {
+            (named..64).take_while(|&cap| sys::bounding_knows(cap)).last().unwrap_or(named)
+        } else {
+            (0..named).rev().find(|&cap| sys::bounding_knows(cap)).unwrap_or(named)
+        }
+    })
 }
 
 #[cfg(test)]

@@ -37,6 +37,8 @@ pub(crate) struct Context<'a> {
     /// Whether it stops at [`Step::Meet`].
     pub(crate) meeting: bool,
     pub(crate) gate: GateWait,
+    /// Signals that the caller may be ignoring, bit 0 for signal 1.
+    pub(crate) ignored: u64,
     /// Ranges of descriptors to close.
     pub(crate) gaps: &'a [(u32, u32)],
     /// The host's procfs, verified; −1 if no step needs it.
@@ -171,7 +173,7 @@ fn act(context: &Context<'_>, state: &mut State, step: &Step, number: u32) -> Do
         Step::ResetSignals => {
             // clone3 has reset what was handled; what was ignored is inherited and reset here
             for signal in 1..65 {
-                if signal != libc::SIGKILL as u32 && signal != libc::SIGSTOP as u32 {
+                if context.ignored >> (signal - 1) & 1 == 1 {
                     sys::signal_default(signal);
                 }
             }
@@ -189,6 +191,7 @@ fn act(context: &Context<'_>, state: &mut State, step: &Step, number: u32) -> Do
                 sys::close_range(first, last, false).did(Did::CloseRange)?;
             }
         }
+        Step::CloseLeft => close_left(context, state)?,
         Step::JoinTasks(fd) => {
             sys::write(*fd, b"0").did(Did::Write)?;
         }
@@ -250,6 +253,15 @@ fn act(context: &Context<'_>, state: &mut State, step: &Step, number: u32) -> Do
             let to = open_target(state.root, target, Want::Directory)?;
             attach(mount, to)?;
         }
+        Step::MountIn { name, fs } => {
+            let mount = make(state, fs)?;
+            match sys::mkdirat(state.dir, name, 0o755) {
+                Ok(_) | Err(libc::EEXIST) => {}
+                Err(errno) => return fail(errno, Did::Mkdir),
+            }
+            sys::move_mount_at(mount, state.dir, name).did(Did::Move)?;
+            release(mount);
+        }
         Step::TmpCopyUp { target, fs, settings } => {
             let mount = make(state, fs)?;
             let to = open_target(state.root, target, Want::Directory)?;
@@ -279,14 +291,14 @@ fn act(context: &Context<'_>, state: &mut State, step: &Step, number: u32) -> Do
                 sys::fsconfig_reconfigure(fs)
                     .did(Did::FsReconfigure)
                     .inspect_err(|_| kernel_text(state, fs))?;
-                let _ = sys::close(fs);
+                release(fs);
             }
             set(at, settings)?;
-            let _ = sys::close(at);
+            release(at);
         }
         Step::OpenDir(target) => {
             if state.dir >= 0 {
-                let _ = sys::close(state.dir);
+                release(state.dir);
             }
             state.dir = open_target(state.root, target, Want::Directory)?;
         }
@@ -356,7 +368,13 @@ fn act(context: &Context<'_>, state: &mut State, step: &Step, number: u32) -> Do
         Step::Bounding(drop) => {
             for capability in 0..64 {
                 if drop >> capability & 1 == 1 {
-                    sys::prctl(libc::PR_CAPBSET_DROP, capability, 0).did(Did::Prctl)?;
+                    match sys::prctl(libc::PR_CAPBSET_DROP, capability, 0) {
+                        // without CAP_SETPCAP: none is dropped, and none need be that is not there
+                        Err(libc::EPERM) if !sys::bounding_has(capability as u32) => {}
+                        other => {
+                            other.did(Did::Prctl)?;
+                        }
+                    }
                 }
             }
         }
@@ -520,7 +538,7 @@ fn make(state: &mut State, fs: &Fs) -> Done<RawFd> {
     let mount = sys::fsmount(context, fs.attributes)
         .did(Did::Fsmount)
         .inspect_err(|_| kernel_text(state, context))?;
-    let _ = sys::close(context);
+    release(context);
     Ok(mount)
 }
 
@@ -539,8 +557,42 @@ fn set(mount: RawFd, settings: &Settings) -> Done {
 
 fn attach(mount: RawFd, to: RawFd) -> Done {
     sys::move_mount(mount, to).did(Did::Move)?;
-    let _ = sys::close(mount);
-    let _ = sys::close(to);
+    release(mount);
+    release(to);
+    Ok(())
+}
+
+/// Descriptors of done steps below this number are left to [`Step::CloseLeft`], which closes all of them at once; the limit is
+/// for plans of many mounts.
+const FEW: RawFd = 256;
+
+/// Done with a descriptor.
+fn release(fd: RawFd) {
+    if fd >= FEW {
+        let _ = sys::close(fd);
+    }
+}
+
+/// Closes what the steps have left open, but for the root and the terminal: nothing that leads past a mask may be found in
+/// `/proc/1/fd` while this process waits, and the limit of descriptors to come may be small.
+fn close_left(context: &Context<'_>, state: &mut State) -> Done {
+    let kept = if state.root < state.slave { [state.root, state.slave] } else { [state.slave, state.root] };
+    for &(from, to) in context.gaps {
+        let mut next = from;
+        // −1 is nothing to keep
+        for fd in kept.into_iter().filter(|fd| *fd >= 0).map(|fd| fd as u32) {
+            if fd >= next && fd <= to {
+                if fd > next {
+                    sys::close_range(next, fd.wrapping_sub(1), false).did(Did::CloseRange)?;
+                }
+                next = fd.wrapping_add(1);
+            }
+        }
+        if next <= to {
+            sys::close_range(next, to, false).did(Did::CloseRange)?;
+        }
+    }
+    (state.dir, state.null, state.empty) = (-1, -1, -1);
     Ok(())
 }
 
@@ -568,13 +620,14 @@ fn open_target(root: RawFd, target: &Target, want: Want) -> Done<RawFd> {
     };
     // up to the deepest parent that exists, then down again
     let mut missing = 0usize;
+    let mut deepest = None;
     for (parent, _) in target.components.iter().rev() {
         missing = missing.wrapping_add(1);
         match sys::openat2(root, parent, libc::O_PATH | libc::O_DIRECTORY, resolve) {
             Err(libc::ENOENT) => {}
             Err(errno) => return fail(errno, Did::OpenIn),
             Ok(dir) => {
-                let _ = sys::close(dir);
+                deepest = Some(dir);
                 break;
             }
         }
@@ -586,13 +639,16 @@ fn open_target(root: RawFd, target: &Target, want: Want) -> Done<RawFd> {
             continue;
         }
         left = left.saturating_sub(1);
-        let dir = sys::openat2(root, parent, libc::O_PATH | libc::O_DIRECTORY, resolve).did(Did::OpenIn)?;
+        let dir = match deepest.take() {
+            Some(dir) => dir,
+            None => sys::openat2(root, parent, libc::O_PATH | libc::O_DIRECTORY, resolve).did(Did::OpenIn)?,
+        };
         let (made, did) = if left == 0 && file {
             (sys::mknodat(dir, name, libc::S_IFREG | 0o644, 0), Did::Mknod)
         } else {
             (sys::mkdirat(dir, name, 0o755), Did::Mkdir)
         };
-        let _ = sys::close(dir);
+        release(dir);
         match made {
             Ok(_) | Err(libc::EEXIST) => {}
             Err(errno) => return fail(errno, did),
@@ -622,9 +678,9 @@ fn mask(state: &mut State, path: &CStr) -> Done {
         sys::fsconfig_create(fs).did(Did::FsCreate)?;
         // read-only, nosuid, nodev, noexec
         let mount = sys::fsmount(fs, 0x0f).did(Did::Fsmount)?;
-        let _ = sys::close(fs);
+        release(fs);
         sys::move_mount(mount, at).did(Did::Move)?;
-        let _ = sys::close(at);
+        release(at);
         // attached, it can be cloned for the next
         state.empty = mount;
         return Ok(());

@@ -142,7 +142,8 @@ impl Sandbox {
         });
         let sets = capabilities(process.capabilities().as_ref())?;
         let inherits_user = matches!(self.namespaces.user, Namespace::Inherit);
-        self.capabilities = Some(if inherits_user { sets.within(CapSet::available()) } else { sets });
+        let available = |sets: Capabilities| sets.within(sets.anywhere().within_bounding());
+        self.capabilities = Some(if inherits_user { available(sets) } else { sets });
         self.no_new_privs = process.no_new_privileges().unwrap_or(false);
         self.oom_score_adj = process.oom_score_adj();
         self.rlimits = rlimits(process.rlimits().as_deref().unwrap_or_default())?;

@@ -80,6 +80,7 @@ pub(crate) fn launch(plan: Plan, until: Until) -> Result<Running, Error> {
             (Some(listener), _) => GateWait::Listener(listener.as_raw_fd()),
             (None, _) => GateWait::Parent,
         },
+        ignored: sys::ignored_signals(),
         gaps: &gaps,
         proc: proc.unwrap_or(-1),
     };

@@ -212,6 +212,8 @@ pub(crate) struct HookRun {
 pub(crate) enum Step {
     ResetSignals,
     CloseOthers,
+    /// What steps before this one have opened for themselves.
+    CloseLeft,
     JoinTasks(RawFd),
     NotDumpable,
     Keyring,
@@ -248,6 +250,11 @@ pub(crate) enum Step {
         target: Target,
         fs: Fs,
         settings: Settings,
+    },
+    /// Mounts at a name, made if missing, in the directory that [`Step::OpenDir`] opened: one that is a file system of ours.
+    MountIn {
+        name: CString,
+        fs: Fs,
     },
     TmpCopyUp {
         target: Target,

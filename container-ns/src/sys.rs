@@ -325,6 +325,12 @@ pub(crate) fn move_mount(from: RawFd, to: RawFd) -> Call {
     call!(MOVE_MOUNT, from, c"".as_ptr(), to, c"".as_ptr(), 0x04 | 0x40)
 }
 
+/// Attaches what `from` is to a name in a directory; a link there is not followed.
+pub(crate) fn move_mount_at(from: RawFd, dir: RawFd, name: &CStr) -> Call {
+    // MOVE_MOUNT_F_EMPTY_PATH
+    call!(MOVE_MOUNT, from, c"".as_ptr(), dir, name.as_ptr(), 0x04)
+}
+
 pub(crate) fn mount_setattr(dir: RawFd, path: &CStr, flags: u32, attr: &MountAttr) -> Call {
     call!(MOUNT_SETATTR, dir, path.as_ptr(), flags, std::ptr::from_ref(attr), size_of::<MountAttr>())
 }
@@ -504,6 +510,24 @@ pub(crate) fn signal_default(signal: u32) {
     // struct kernel_sigaction: handler, flags, restorer, mask, all zero; 32 bytes on x86-64, 24 elsewhere
     let action = [0u64; 4];
     let _ = call!(libc::SYS_rt_sigaction, signal, action.as_ptr(), 0, 8);
+}
+
+/// The signals that the caller's process ignores, bit 0 for signal 1, as the caller's `status` has them; all if that cannot
+/// be read.
+pub(crate) fn ignored_signals() -> u64 {
+    let Ok(file) = openat(libc::AT_FDCWD, c"/proc/thread-self/status", libc::O_RDONLY, 0).map(own) else {
+        return u64::MAX;
+    };
+    if !matches!(fstatfs(file.as_raw_fd()), Ok((PROC_MAGIC, _))) {
+        return u64::MAX;
+    }
+    let mut text = [0u8; 4096];
+    let length = read(file.as_raw_fd(), &mut text).unwrap_or(0);
+    let mut lines = text.get(..length).unwrap_or_default().split(|&byte| byte == b'\n');
+    lines
+        .find_map(|line| line.strip_prefix(b"SigIgn:\t"))
+        .and_then(|mask| u64::from_str_radix(str::from_utf8(mask).ok()?, 16).ok())
+        .unwrap_or(u64::MAX)
 }
 
 /// Waits until `fd` is readable, or `milliseconds` have passed (negative: for ever). `Ok(false)` is the time-out.

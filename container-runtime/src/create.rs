@@ -9,6 +9,7 @@ use oci_spec::runtime::{Hooks, Spec};
 
 use crate::process::Identity;
 use crate::record::Record;
+use crate::running::Made;
 use crate::runtime::Locked;
 use crate::{ContainerId, Error, Running, Runtime, Status, Timestamp, config, console, hooks};
 
@@ -84,6 +85,7 @@ pub struct Created {
     runtime: Runtime,
     id: ContainerId,
     record: Record,
+    group: Group,
     hooks: Option<Hooks>,
     child: Option<Child>,
 }
@@ -123,7 +125,14 @@ impl Created {
             return Err(error.into());
         }
         let warnings = poststart(&self.record, self.hooks.as_ref());
-        Ok(Running { child, warnings })
+        let made = Made {
+            runtime: self.runtime.clone(),
+            id: self.id.clone(),
+            record: self.record.clone(),
+            group: self.group.clone(),
+            hooks: self.hooks.take(),
+        };
+        Ok(Running { child, warnings, made: Some(Box::new(made)) })
     }
 }
 
@@ -308,7 +317,8 @@ impl Runtime {
             console::send(path, &master)?;
         }
         record.write(&locked.directory)?;
-        Ok(Created { runtime: self.clone(), id: id.clone(), record, hooks, child: Some(child) })
+        let group = group.clone();
+        Ok(Created { runtime: self.clone(), id: id.clone(), record, group, hooks, child: Some(child) })
     }
 
     /// Starts a container that any process has created; gives the errors of `poststart` hooks, which do not stop it.

@@ -170,7 +170,7 @@ impl Runtime {
             console::send_listener(&spec, &listener, child.pid().cast_signed(), &record.state(status))?;
         }
         child.release()?;
-        Ok(Running { child, warnings: Vec::new() })
+        Ok(Running { child, warnings: Vec::new(), made: None })
     }
 }
 

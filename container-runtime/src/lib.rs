@@ -58,5 +58,5 @@ pub use runtime::Runtime;
 pub use signal::Signal;
 pub use signals::Signals;
 pub use status::{State, Status};
-pub use sys::{inherited, reap_orphans_except};
+pub use sys::{inherited, protect_relocated, reap_orphans_except};
 pub use time::Timestamp;

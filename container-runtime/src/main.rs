@@ -3,6 +3,7 @@
 mod command;
 
 fn main() {
+    container_runtime::protect_relocated();
     // a closed pipe is an error like another, not the end of the program
     std::process::exit(command::main(std::env::args_os().skip(1)));
 }

@@ -97,7 +97,10 @@ impl Held {
 
 /// State letter and start time from `/proc/PID/stat`.
 fn stat(pid: i32) -> io::Result<(u8, u64)> {
-    let text = std::fs::read(format!("/proc/{pid}/stat"))?;
+    // one line of some 300 bytes, given whole by the first read
+    let mut buffer = [0; 1024];
+    let length = io::Read::read(&mut std::fs::File::open(format!("/proc/{pid}/stat"))?, &mut buffer)?;
+    let text = buffer.get(..length).unwrap_or_default();
     // the name in parentheses may hold anything, so count from its end
     let end = text.iter().rposition(|&b| b == b')').ok_or(io::ErrorKind::InvalidData)?;
     let rest = std::str::from_utf8(text.get(end + 1..).unwrap_or_default()).map_err(io::Error::other)?;

@@ -6,6 +6,7 @@ use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
+use rustix::fs::{CWD, RenameFlags, renameat_with};
 use serde::{Deserialize, Serialize};
 
 use crate::Error;
@@ -55,6 +56,16 @@ impl Record {
     }
 }
 
+/// Puts one file in the place of another. Where there is one already the two change places and the old one goes: ext4 takes a plain
+/// rename over a file for a wish to have the new one on the disk, and writes it out at once.
+fn replace(new: &Path, path: &Path) -> io::Result<()> {
+    match renameat_with(CWD, new, CWD, path, RenameFlags::EXCHANGE) {
+        Ok(()) => fs::remove_file(new),
+        // nothing there yet, or a file system that cannot exchange
+        Err(_) => fs::rename(new, path),
+    }
+}
+
 /// Replaces a file by rename: a reader sees the old or the new content. The state lives on a tmpfs as a rule and says
 /// nothing after a power loss, when its processes are gone too, so nothing is synced.
 pub(crate) fn write_atomic(path: &Path, bytes: &[u8]) -> io::Result<()> {
@@ -65,7 +76,7 @@ pub(crate) fn write_atomic(path: &Path, bytes: &[u8]) -> io::Result<()> {
         let mut file =
             fs::File::options().write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
         file.write_all(bytes)?;
-        fs::rename(&temporary, path)
+        replace(&temporary, path)
     })();
     if done.is_err() {
         let _ = fs::remove_file(&temporary);

@@ -2,9 +2,12 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::ExitStatusExt as _;
 use std::process::ExitStatus;
 
+use container_cgroup::Group;
 use container_ns::{Child, NamespaceKind};
+use oci_spec::runtime::Hooks;
 
-use crate::{Error, Signal};
+use crate::record::Record;
+use crate::{ContainerId, Error, Runtime, Signal};
 
 /// A process of a container that is a child of this one and runs its program.
 ///
@@ -14,6 +17,8 @@ use crate::{Error, Signal};
 pub struct Running {
     pub(crate) child: Child,
     pub(crate) warnings: Vec<Error>,
+    /// What is needed to delete the container, unless this is but one more process of it.
+    pub(crate) made: Option<Box<Made>>,
 }
 
 impl Running {
@@ -51,6 +56,18 @@ impl Running {
         Ok(self.child.wait()?)
     }
 
+    /// Waits for its end and deletes the container as [`Runtime::delete`](crate::Runtime::delete) does by force, without
+    /// reading again what is known since it was made; gives the exit code and the errors of `poststop` hooks. Of a process
+    /// made by `exec` only the end is waited for.
+    pub fn delete(mut self) -> Result<(i32, Vec<Error>), Error> {
+        let code = self.wait()?;
+        let warnings = match self.made.take() {
+            Some(made) => made.runtime.delete_ended(&made)?,
+            None => Vec::new(),
+        };
+        Ok((code, warnings))
+    }
+
     /// Its network namespace.
     pub fn network_namespace(&self) -> Result<OwnedFd, Error> {
         Ok(self.child.namespace(NamespaceKind::Net)?)
@@ -67,6 +84,16 @@ impl AsFd for Running {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.child.pidfd()
     }
+}
+
+/// A container as `create` made it.
+#[derive(Debug)]
+pub(crate) struct Made {
+    pub(crate) runtime: Runtime,
+    pub(crate) id: ContainerId,
+    pub(crate) record: Record,
+    pub(crate) group: Group,
+    pub(crate) hooks: Option<Hooks>,
 }
 
 /// Exit code as a shell has it, and the signal.

@@ -5,10 +5,11 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use container_cgroup::{Group, GroupPath, Hierarchy, Limits, Stats};
-use oci_spec::runtime::LinuxResources;
+use oci_spec::runtime::{Hook, Hooks, LinuxResources};
 use rustix::fs::{FlockOperation, flock};
 
 use crate::record::Record;
+use crate::running::Made;
 use crate::{ContainerId, Error, Signal, State, Status, hooks};
 
 /// How long an operation waits for processes that were killed.
@@ -176,16 +177,30 @@ impl Runtime {
             .as_ref()
             .and_then(|_| crate::config::load_kept(&locked.directory).ok())
             .and_then(|s| s.hooks().clone());
-        fs::rename(&locked.directory, &gone).map_err(Error::file("rename", &locked.directory))?;
-        fs::remove_dir_all(&gone).map_err(Error::file("remove", &gone))?;
+        clear(&locked, &gone)?;
         if let (Some(state), Some(hooks)) = (state, hooks) {
-            let json = serde_json::to_vec(&state).unwrap_or_default();
-            for hook in hooks.poststop().iter().flatten() {
-                let one = vec![hook.clone()];
-                warnings.extend(hooks::run("poststop", Some(&one), &json, &state.bundle).err());
-            }
+            warnings = poststop(&state, &hooks);
         }
         Ok(warnings)
+    }
+
+    /// [`Runtime::delete`] by force of a container that this program has made, and whose process it has waited for.
+    pub(crate) fn delete_ended(&self, made: &Made) -> Result<Vec<Error>, Error> {
+        let locked = match self.lock(&made.id) {
+            Err(Error::NotFound { .. }) => return Ok(Vec::new()),
+            locked => locked?,
+        };
+        if Record::read(&locked.directory).ok().as_ref() != Some(&made.record) {
+            // deleted, and perhaps made anew, by another
+            drop(locked);
+            return self.delete(&made.id, true);
+        }
+        end_group(&made.group)?;
+        let gone = self.root.join(format!("~{}", made.id));
+        let _ = fs::remove_dir_all(&gone);
+        clear(&locked, &gone)?;
+        let state = made.record.state(Status::Stopped);
+        Ok(made.hooks.as_ref().map(|hooks| poststop(&state, hooks)).unwrap_or_default())
     }
 
     /// Kills what runs and removes the control group.
@@ -196,12 +211,11 @@ impl Runtime {
         }
         match self.group(record) {
             // as a rule nothing is left in it, and it goes at once
-            Ok(group) => {
-                if held.is_some() || group.remove(Duration::ZERO).is_err() {
-                    group.kill(PATIENCE)?;
-                    group.remove(PATIENCE)?;
-                }
+            Ok(group) if held.is_some() => {
+                group.kill(PATIENCE)?;
+                group.remove(PATIENCE)?;
             }
+            Ok(group) => end_group(&group)?,
             Err(Error::Cgroup(
                 container_cgroup::Error::Missing { .. } | container_cgroup::Error::NoHierarchy,
             )) => {}
@@ -308,6 +322,27 @@ impl Runtime {
             }
         }
     }
+}
+
+/// Removes the group of a container whose process has ended; what is left in it is killed.
+fn end_group(group: &Group) -> Result<(), Error> {
+    if group.remove(Duration::ZERO).is_err() {
+        group.kill(PATIENCE)?;
+        group.remove(PATIENCE)?;
+    }
+    Ok(())
+}
+
+/// Removes a container's directory, by way of a name that no container has.
+fn clear(locked: &Locked, gone: &Path) -> Result<(), Error> {
+    fs::rename(&locked.directory, gone).map_err(Error::file("rename", &locked.directory))?;
+    fs::remove_dir_all(gone).map_err(Error::file("remove", gone))
+}
+
+fn poststop(state: &State, hooks: &Hooks) -> Vec<Error> {
+    let json = serde_json::to_vec(state).unwrap_or_default();
+    let one = |hook: &Hook| hooks::run("poststop", Some(&vec![hook.clone()]), &json, &state.bundle).err();
+    hooks.poststop().iter().flatten().filter_map(one).collect()
 }
 
 impl Record {

@@ -88,22 +88,67 @@ pub fn reap_orphans_except(pid: i32) {
     }
 }
 
-/// Lets go of the memory that holds program code run so far: what is run again comes back from the page cache, and what only
-/// a start needs stays away. Mappings that are not code are left alone, as relocated data would be lost.
+/// Makes relocated constants (vtables, tables of strings) read-only, which musl's start of a static program leaves undone. A
+/// program does it first of all; elsewhere the C library has done it, and this does nothing.
+pub fn protect_relocated() {
+    #[cfg(target_env = "musl")]
+    {
+        unsafe extern "C" fn each(
+            info: *mut libc::dl_phdr_info,
+            _: libc::size_t,
+            _: *mut libc::c_void,
+        ) -> libc::c_int {
+            // SAFETY: dl_iterate_phdr hands over a live description whose headers lie in the mapped program.
+            let (base, headers) = unsafe {
+                let info = &*info;
+                (info.dlpi_addr as usize, std::slice::from_raw_parts(info.dlpi_phdr, info.dlpi_phnum.into()))
+            };
+            for header in headers.iter().filter(|header| header.p_type == libc::PT_GNU_RELRO) {
+                // SAFETY: asks for a number.
+                let page = unsafe { libc::sysconf(libc::_SC_PAGESIZE) } as usize;
+                let from = (base + header.p_vaddr as usize) & !(page - 1);
+                let to = (base + header.p_vaddr as usize + header.p_memsz as usize) & !(page - 1);
+                if from < to {
+                    // SAFETY: the linker names this range as never written once relocation is done, which it is.
+                    unsafe { libc::mprotect(from as *mut libc::c_void, to - from, libc::PROT_READ) };
+                }
+            }
+            0
+        }
+        // SAFETY: the callback keeps to the contract above and keeps nothing.
+        unsafe { libc::dl_iterate_phdr(Some(each), std::ptr::null_mut()) };
+    }
+}
+
+/// Lets go of the memory that holds program code and constants used so far, and of what the allocator has free: what is used
+/// again comes back from the page cache, and what only a start needs stays away. Only mappings none of whose pages has ever been
+/// written are touched, as relocated data would be lost.
 pub(crate) fn forget_code() {
-    let Ok(maps) = std::fs::read_to_string("/proc/self/maps") else { return };
+    // SAFETY: gives unused memory of the allocator back; nothing that is in use moves.
+    #[cfg(target_env = "gnu")]
+    unsafe {
+        libc::malloc_trim(0);
+    }
+    let Ok(maps) = std::fs::read_to_string("/proc/self/smaps") else { return };
+    let mut file = None;
     for line in maps.lines() {
-        // FROM-TO r-xp OFFSET DEVICE INODE PATH
+        // FROM-TO r-xp OFFSET DEVICE INODE PATH, then lines of `Name: number kB`
         let mut words = line.split_whitespace();
-        let (Some(range), Some("r-xp"), Some(path)) = (words.next(), words.next(), words.nth(3)) else {
-            continue;
-        };
-        let ends =
-            range.split_once('-').map(|(a, b)| (usize::from_str_radix(a, 16), usize::from_str_radix(b, 16)));
-        let Some((Ok(from), Ok(to))) = ends else { continue };
-        if path.starts_with('/') && from < to {
-            // SAFETY: a file mapping that was never writable: its pages are the file's, and come back as they were when
-            // next touched. Nothing but residency changes.
+        let (Some(first), Some(second)) = (words.next(), words.next()) else { continue };
+        if let Some((from, to)) = first.split_once('-') {
+            let readable = matches!(second, "r-xp" | "r--p");
+            let range = (usize::from_str_radix(from, 16), usize::from_str_radix(to, 16));
+            file = match range {
+                (Ok(from), Ok(to)) if readable && words.nth(3).is_some_and(|path| path.starts_with('/')) => {
+                    Some((from, to))
+                }
+                _ => None,
+            };
+        } else if let ("Anonymous:", "0", Some((from, to))) = (first, second, file)
+            && from < to
+        {
+            // SAFETY: a file mapping without a page of its own, now read-only: its pages are the file's, and come back as
+            // they were when next touched. Nothing but residency changes.
             unsafe { libc::madvise(from as *mut libc::c_void, to - from, libc::MADV_DONTNEED) };
         }
     }

@@ -30,11 +30,26 @@ const LARGEST_VALUE: usize = 65_536;
 pub(crate) fn open_source(name: &str, root: BorrowedFd<'_>, path: &Path) -> Result<Option<OwnedFd>> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let inside = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
-    match openat2(root, path, flags, Mode::empty(), inside) {
+    match resolve(root, path, flags, inside) {
         Ok(dir) => Ok(Some(dir)),
         Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => Ok(None),
         Err(e) => {
             Err(Error::Fill { name: name.into(), operation: "open", path: path.into(), source: e.into() })
+        }
+    }
+}
+
+/// `openat2`, again when the kernel asks for it: a rename or mount anywhere during a `..` makes it give up.
+pub(crate) fn resolve(
+    root: BorrowedFd<'_>,
+    path: &Path,
+    flags: OFlags,
+    how: ResolveFlags,
+) -> std::result::Result<OwnedFd, Errno> {
+    loop {
+        match openat2(root, path, flags, Mode::empty(), how) {
+            Err(Errno::AGAIN | Errno::INTR) => {}
+            other => return other,
         }
     }
 }

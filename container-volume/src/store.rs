@@ -8,7 +8,7 @@ use std::{
 };
 
 use rustix::fs::{
-    CWD, FlockOperation, Mode, OFlags, RenameFlags, ResolveFlags, flock, openat, openat2, renameat_with,
+    CWD, FlockOperation, Mode, OFlags, RenameFlags, ResolveFlags, flock, openat, renameat_with,
 };
 
 use crate::{
@@ -203,8 +203,12 @@ impl Volumes {
         let root = openat(CWD, &top, flags | OFlags::DIRECTORY, Mode::empty())
             .map_err(|e| Error::file("open", &top, e))?;
         let Some(subpath) = subpath else { return Ok(root) };
-        openat2(&root, subpath, flags, Mode::empty(), ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS)
-            .map_err(|e| Error::Subpath { name: name.into(), subpath: subpath.into(), source: e.into() })
+        let inside = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
+        fill::resolve(root.as_fd(), subpath, flags, inside).map_err(|e| Error::Subpath {
+            name: name.into(),
+            subpath: subpath.into(),
+            source: e.into(),
+        })
     }
 
     /// Fills an empty volume with what an image has at `path`: owners, modes, times, links, hard links, holes and extended

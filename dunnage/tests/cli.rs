@@ -6,7 +6,7 @@ use std::fs;
 use std::io::{Read, Write};
 use std::process::{Command, Stdio};
 
-use support::Host;
+use support::{Host, until};
 
 #[test]
 fn a_container_runs_in_the_foreground_and_gives_its_exit_code() {
@@ -73,7 +73,7 @@ fn a_container_in_the_background_is_entered_stopped_started_and_removed() {
         "trap 'exit 7' TERM; echo up; while :; do sleep 0.1; done",
     ]);
     assert_eq!(id.trim().len(), 64);
-    host.until("it speaks", || host.ok(&["logs", "web"]).contains("up").then_some(()));
+    until("it speaks", || host.ok(&["logs", "web"]).contains("up").then_some(()));
     assert_eq!(host.ok(&["exec", "web", "sh", "-c", "echo $((6 * 7))"]), "42\n");
     assert_eq!(host.output(&["exec", "web", "sh", "-c", "exit 9"]).status.code(), Some(9));
     assert_eq!(host.fails(&["exec", "web", "nosuch"]).0, 127);
@@ -110,7 +110,7 @@ fn a_container_in_the_background_is_entered_stopped_started_and_removed() {
 fn a_detached_container_that_is_to_be_removed_goes_by_itself() {
     let Some(host) = Host::with_image() else { return };
     let id = host.ok(&["run", "-d", "--rm", "--network", "none", "bb", "true"]);
-    host.until("it is gone", || {
+    until("it is gone", || {
         host.output(&["inspect", "--type", "container", id.trim()]).status.code().filter(|&code| code != 0)
     });
     host.leaves_nothing();
@@ -138,7 +138,7 @@ fn containers_reach_each_other_by_name_and_the_host_by_a_published_port() {
         serve,
     ]);
     let fetch = |name: &str| {
-        host.until("the page", || {
+        until("the page", || {
             let url = format!("http://{name}/");
             let page =
                 host.output(&["run", "--rm", "--network", "net1", "bb", "wget", "-q", "-O", "-", &url]);
@@ -301,7 +301,7 @@ fn limits_and_rights_are_what_was_asked_for() {
 fn a_terminal_is_given_with_its_size_and_echo() {
     let Some(host) = Host::with_image() else { return };
     // script(1) gives the command line a terminal, as a person has it
-    let mut inner = host.command(&[
+    let inner = host.command(&[
         "run",
         "--rm",
         "-it",
@@ -316,7 +316,6 @@ fn a_terminal_is_given_with_its_size_and_echo() {
         .chain(inner.get_args())
         .map(|word| format!("'{}'", word.to_string_lossy().replace('\'', r"'\''")))
         .collect();
-    drop(inner.env_clear());
     let mut script = Command::new("script");
     script.args(["-qefc", &format!("stty rows 33 cols 99; {}", words.join(" ")), "/dev/null"]);
     let mut child = script.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
@@ -350,7 +349,7 @@ fn a_restart_policy_starts_again_and_a_stop_ends_it() {
         "-c",
         "echo once; exit 1",
     ]);
-    host.until("it gives up", || host.ok(&["ps", "-a"]).contains("Exited (1)").then_some(()));
+    until("it gives up", || host.ok(&["ps", "-a"]).contains("Exited (1)").then_some(()));
     assert_eq!(host.ok(&["logs", "twice"]).lines().count(), 3, "one start and two more");
     host.ok(&[
         "run",
@@ -366,7 +365,7 @@ fn a_restart_policy_starts_again_and_a_stop_ends_it() {
         "-c",
         "echo once; exit 0",
     ]);
-    host.until("it was started again", || (host.ok(&["logs", "always"]).lines().count() > 1).then_some(()));
+    until("it was started again", || (host.ok(&["logs", "always"]).lines().count() > 1).then_some(()));
     host.ok(&["stop", "-t", "1", "always"]);
     assert!(host.ok(&["ps", "-a", "-f", "name=always"]).contains("Exited"));
     host.leaves_nothing();
@@ -515,7 +514,7 @@ fn without_privilege_the_error_says_so() {
         let mut command = Command::new("setpriv");
         command.args(["--reuid=65534", "--regid=65534", "--clear-groups"]).arg(env!("CARGO_BIN_EXE_dunnage"));
         command.arg("--root").arg(host.path("root")).arg("--run-root").arg(host.run_root()).args(args);
-        support::finish(command.stdin(Stdio::null()).into_owned_command(), std::time::Duration::from_secs(30))
+        support::finish(command.stdin(Stdio::null()).take(), std::time::Duration::from_secs(30))
     };
     let output = plain(&["ps"]);
     let error = String::from_utf8_lossy(&output.stderr);
@@ -525,12 +524,12 @@ fn without_privilege_the_error_says_so() {
 }
 
 /// `Command`'s setters borrow; this ends the chain with the command itself.
-trait IntoOwnedCommand {
-    fn into_owned_command(&mut self) -> Command;
+trait Take {
+    fn take(&mut self) -> Command;
 }
 
-impl IntoOwnedCommand for Command {
-    fn into_owned_command(&mut self) -> Command {
+impl Take for Command {
+    fn take(&mut self) -> Command {
         std::mem::replace(self, Command::new("true"))
     }
 }

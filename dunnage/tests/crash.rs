@@ -7,7 +7,7 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::Duration;
 
-use support::Host;
+use support::{Host, until};
 
 /// Rounds of each of the three tests; together 300.
 const ROUNDS: u32 = 100;
@@ -140,7 +140,7 @@ fn round_of(host: &Host, victim: Victim, name: &str, random: &mut Random) -> Str
         what => {
             let mut command = host.command(&run);
             let mut running = start(command.stdout(fs::File::create(&shown).unwrap()));
-            host.until("the container speaks", || {
+            until("the container speaks", || {
                 fs::read_to_string(&shown).unwrap().contains("spoken").then_some(())
             });
             let second = if what == 1 { vec!["stop", "-t", "0", name] } else { vec!["rm", "-f", name] };
@@ -167,7 +167,7 @@ fn strike(host: &Host, victim: Victim, mut command_line: Child, milliseconds: u6
     {
         let _ = Command::new("kill").arg("-9").arg(monitor.to_string()).stderr(Stdio::null()).status();
         // one that is in the middle of a system call dies a moment later
-        host.until("the monitor is dead", || has_ended(monitor).then_some(()));
+        until("the monitor is dead", || has_ended(monitor).then_some(()));
     }
     if victim != Victim::Monitor {
         let _ = command_line.kill();

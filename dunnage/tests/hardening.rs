@@ -5,7 +5,7 @@ mod support;
 use std::fs;
 use std::process::{Command, Stdio};
 
-use support::Host;
+use support::{Host, until};
 
 #[test]
 fn whatever_a_process_does_a_removal_ends_it() {
@@ -37,7 +37,7 @@ fn a_reader_that_stops_holds_up_nobody_else() {
     let mut command = host.command(&["run", "--name", "talker", "--network", "none", "bb", "yes"]);
     // its output is never read: the pipe fills, and with it every buffer behind
     let mut client = command.stdout(Stdio::piped()).spawn().unwrap();
-    host.until("it runs", || host.ok(&["ps"]).contains("talker").then_some(()));
+    until("it runs", || host.ok(&["ps"]).contains("talker").then_some(()));
     assert_eq!(host.ok(&["exec", "talker", "echo", "still here"]), "still here\n");
     host.ok(&["rm", "-f", "talker"]);
     client.kill().unwrap();

@@ -201,6 +201,7 @@ pub(crate) fn compile(sandbox: Sandbox) -> Result<Plan, Error> {
     }
 
     // ---- the process ----
+    c.push(StepKind::CloseDescriptors, "what the steps so far have opened".into(), Step::CloseLeft);
     if let Some(domain) = sandbox.personality {
         c.push(StepKind::Personality, format!("{domain:#x}"), Step::Personality(domain));
     }
@@ -246,7 +247,7 @@ pub(crate) fn compile(sandbox: Sandbox) -> Result<Plan, Error> {
         c.push(StepKind::Rlimit, object, step);
     }
     if let Some(sets) = sandbox.capabilities {
-        c.bounding(sets, new_user || later);
+        c.bounding(sets);
     }
     let filter = sandbox.seccomp.map(|seccomp| seccomp.0);
     let no_new_privs = sandbox.no_new_privs;

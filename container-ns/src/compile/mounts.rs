@@ -339,16 +339,30 @@ impl Compiler {
         let text = std::io::read_to_string(std::fs::File::from(sys::own(file))).map_err(prepare)?;
         let tmpfs = Filesystem::new("tmpfs").option("mode", "755").option("size", "64k");
         simple(self, path, tmpfs, flags.difference(MountFlags::READ_ONLY))?;
+        // the hierarchies' places are made in this tmpfs alone, so nothing has to be looked for, and no link can lie there
+        self.push(
+            StepKind::Mount,
+            format!("in {}", display(path)),
+            Step::OpenDir(target("mount target", path, true)?),
+        );
+        self.dir = Some(target("mount target", path, true)?.path);
+        let inside = |c: &mut Self, name: &str, fs: Filesystem| {
+            let (kind, fs) = c.filesystem(fs, flags)?;
+            let object = format!("{kind} at {}{}", display(&path.join(name)), describe(flags));
+            let name = cstring("mount target", OsStr::new(name))?;
+            c.push(StepKind::Mount, object, Step::MountIn { name, fs });
+            Ok::<(), Error>(())
+        };
         for line in text.lines() {
             let Some(controllers) = line.split(':').nth(1) else { continue };
             if controllers.is_empty() {
-                simple(self, &path.join("unified"), Filesystem::new("cgroup2"), flags)?;
+                inside(self, "unified", Filesystem::new("cgroup2"))?;
             } else if let Some(name) = controllers.strip_prefix("name=") {
                 let fs = Filesystem::new("cgroup").flag("none").option("name", name);
-                simple(self, &path.join(name), fs, flags)?;
+                inside(self, name, fs)?;
             } else {
                 let fs = controllers.split(',').fold(Filesystem::new("cgroup"), Filesystem::flag);
-                simple(self, &path.join(controllers), fs, flags)?;
+                inside(self, controllers, fs)?;
                 if controllers.contains(',') {
                     for controller in controllers.split(',') {
                         self.symlink(&Symlink { path: path.join(controller), target: controllers.into() })?;
@@ -362,6 +376,8 @@ impl Compiler {
             let step = Step::Remount { target, options: Vec::new(), settings };
             self.push(StepKind::Mount, format!("{} read-only", display(path)), step);
         }
+        // a later mount may cover the directory
+        self.dir = None;
         Ok(())
     }
 }

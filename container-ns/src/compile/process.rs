@@ -87,10 +87,10 @@ impl Compiler {
         Ok(())
     }
 
-    pub(super) fn bounding(&mut self, sets: Capabilities, full: bool) {
-        // in a new user namespace the bounding set is full again
-        let now = if full { CapSet::all() } else { CapSet::available() };
-        let drop = now.difference(sets.bounding);
+    pub(super) fn bounding(&mut self, sets: Capabilities) {
+        // all others, also those that the caller's set lacks: in a new user namespace it is full again, and to ask costs as
+        // much as to drop
+        let drop = CapSet::all().difference(sets.bounding);
         self.push(
             StepKind::BoundingSet,
             format!("{} (drops {drop})", sets.bounding),

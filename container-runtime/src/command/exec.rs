@@ -58,7 +58,7 @@ fn join(context: &Context, mut args: Args) -> Result<i32, Failure> {
     }
     let terminal = child.take_terminal();
     if let Some(foreground) = foreground {
-        return foreground.attend(child, terminal.as_ref());
+        return foreground.attend(&mut child, terminal.as_ref());
     }
     child.leave();
     Ok(0)

@@ -50,7 +50,7 @@ impl Foreground {
     }
 
     /// Forwards signals and terminal until the process ends; gives its exit code, 128 + n for signal n.
-    pub(crate) fn attend(self, mut child: Running, terminal: Option<&OwnedFd>) -> Result<i32, Failure> {
+    pub(crate) fn attend(self, child: &mut Running, terminal: Option<&OwnedFd>) -> Result<i32, Failure> {
         let failed = |errno: Errno| Failure::io("attend to the process")(errno.into());
         let _raw = terminal.and_then(|_| Raw::enter());
         let stdin = io::stdin();

@@ -39,7 +39,7 @@ pub(crate) fn run(context: &Context, mut args: Args) -> Result<i32, Failure> {
         write_pid_file(path, pid)?;
     }
     let terminal = created.take_terminal();
-    let child = created.start()?;
+    let mut child = created.start()?;
     for warning in child.warnings() {
         context.log.warn(warning);
     }
@@ -47,9 +47,9 @@ pub(crate) fn run(context: &Context, mut args: Args) -> Result<i32, Failure> {
         child.leave();
         return Ok(0);
     };
-    let code = foreground.attend(child, terminal.as_ref())?;
+    let code = foreground.attend(&mut child, terminal.as_ref())?;
     if !keep {
-        for warning in context.runtime.delete(&id, true)? {
+        for warning in child.delete()?.1 {
             context.log.warn(&warning);
         }
     }

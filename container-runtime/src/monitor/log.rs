@@ -48,8 +48,10 @@ impl Log {
         let time = Timestamp::now();
         let which = stream as usize;
         while !bytes.is_empty() {
-            // short lines grow many times over as JSON
-            if self.lines.len() >= LARGEST_WRITE {
+            // short lines grow many times over as JSON, and a bounded file takes one line too many at the most
+            let collected = self.lines.len() as u64;
+            let full = self.spec.max_size.is_some_and(|max| collected >= max || self.size + collected > max);
+            if self.lines.len() >= LARGEST_WRITE || full {
                 self.flush()?;
             }
             let end = bytes.iter().position(|&b| b == b'\n').map_or(bytes.len(), |at| at + 1);

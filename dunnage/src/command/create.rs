@@ -2,6 +2,7 @@ use clap::Args;
 use container_engine::RemoveOptions;
 
 use crate::command::options::ContainerArgs;
+use crate::command::pull::ensure;
 use crate::command::run::write_id;
 use crate::context::{Failure, Roots, print};
 
@@ -14,7 +15,9 @@ pub(crate) struct Create {
 impl Create {
     pub(crate) async fn run(self, roots: &Roots) -> Result<u8, Failure> {
         let engine = roots.engine().await?;
-        let id = engine.create_container(self.container.options()?).await?;
+        let options = self.container.options()?;
+        ensure(&engine, &self.container.image, self.container.pull).await?;
+        let id = engine.create_container(options).await?;
         if let Err(failure) = write_id(&self.container, &id) {
             engine.remove_container(&id, RemoveOptions { force: true, volumes: true }).await?;
             return Err(failure);

@@ -46,7 +46,7 @@ impl Import {
 }
 
 /// Applies one instruction to a configuration.
-fn change(config: &mut ContainerConfig, text: &str) -> Result<(), Failure> {
+pub(crate) fn change(config: &mut ContainerConfig, text: &str) -> Result<(), Failure> {
     let refuse = |reason: &str| Failure::new(format!("change {text:?}: {reason}"));
     let (word, rest) =
         text.trim().split_once(char::is_whitespace).ok_or_else(|| refuse("the form is INSTRUCTION VALUE"))?;

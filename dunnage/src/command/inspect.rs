@@ -64,6 +64,15 @@ impl Inspect {
     }
 }
 
+pub(crate) async fn images(engine: &Engine, names: &[String]) -> Result<u8, Failure> {
+    let mut found = Vec::new();
+    for name in names {
+        found.push(image(&engine.image(name).await?)?);
+    }
+    print(serde_json::to_string_pretty(&found)?)?;
+    Ok(0)
+}
+
 pub(crate) async fn networks(engine: &Engine, names: &[String]) -> Result<u8, Failure> {
     let mut found = Vec::new();
     for name in names {

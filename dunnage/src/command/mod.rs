@@ -1,23 +1,30 @@
 //! The commands, one file each.
 
 mod attach;
+mod commit;
 mod create;
 mod events;
 mod exec;
 mod explain;
+mod history;
+mod image;
 mod images;
 mod import;
 mod inspect;
 mod kill;
+mod login;
 mod logs;
 mod network;
 mod options;
 mod pause;
 mod ps;
+mod pull;
+mod push;
 mod reap;
 mod rm;
 mod rmi;
 mod run;
+mod save;
 mod start;
 mod stop;
 mod system;
@@ -68,6 +75,29 @@ pub(crate) enum Command {
     Import(import::Import),
     /// List images
     Images(images::Images),
+    /// Images: everything about them
+    #[command(subcommand)]
+    Image(image::Image),
+    /// Show how an image was made
+    History(history::History),
+    /// Fetch an image from a registry
+    Pull(pull::Pull),
+    /// Bring an image to a registry
+    Push(push::Push),
+    /// Keep the credentials for a registry
+    Login(login::Login),
+    /// Forget the credentials for a registry
+    Logout(login::Logout),
+    /// Write images as an archive
+    Save(save::Save),
+    /// Take in the images of an archive
+    Load(save::Load),
+    /// Make an image of a container
+    Commit(commit::Commit),
+    /// Show what a container changed in its files
+    Diff(commit::Diff),
+    /// Write a container's files as an archive
+    Export(save::Export),
     /// Give an image one more name
     Tag(tag::Tag),
     /// Remove images
@@ -109,6 +139,17 @@ pub(crate) async fn run(roots: Roots, command: Command) -> Result<u8, Failure> {
         Command::Explain(command) => command.run(&roots).await,
         Command::Import(command) => command.run(&roots).await,
         Command::Images(command) => command.run(&roots).await,
+        Command::Image(command) => command.run(&roots).await,
+        Command::History(command) => command.run(&roots).await,
+        Command::Pull(command) => command.run(&roots).await,
+        Command::Push(command) => command.run(&roots).await,
+        Command::Login(command) => command.run(),
+        Command::Logout(command) => command.run(),
+        Command::Save(command) => command.run(&roots).await,
+        Command::Load(command) => command.run(&roots).await,
+        Command::Commit(command) => command.run(&roots).await,
+        Command::Diff(command) => command.run(&roots).await,
+        Command::Export(command) => command.run(&roots).await,
         Command::Tag(command) => command.run(&roots).await,
         Command::Rmi(command) => command.run(&roots).await,
         Command::Network(command) => command.run(&roots).await,

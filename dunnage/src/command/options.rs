@@ -12,6 +12,7 @@ use container_engine::{
     RestartPolicy, Seccomp, Ulimit, parse_published,
 };
 
+use crate::command::pull::PullPolicy;
 use crate::context::Failure;
 
 #[derive(Debug, Args)]
@@ -160,8 +161,11 @@ pub(crate) struct ContainerArgs {
     /// Write the container's id to a file that is not there yet
     #[arg(long, value_name = "FILE")]
     pub(crate) cidfile: Option<PathBuf>,
+    /// When to fetch the image
+    #[arg(long, value_enum, default_value_t = PullPolicy::Missing, value_name = "WHEN")]
+    pub(crate) pull: PullPolicy,
     /// Image: name or id
-    image: String,
+    pub(crate) image: String,
     /// Command and its arguments
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     command: Vec<String>,
@@ -181,6 +185,7 @@ impl ContainerArgs {
             working_dir: self.workdir.clone(),
             hostname: self.hostname.clone(),
             tty: self.tty,
+            console_size: crate::terminal::size().filter(|_| self.tty),
             stdin_open: self.interactive,
             auto_remove: self.rm,
             network: NetworkMode::from(self.network.as_str()),

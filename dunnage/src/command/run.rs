@@ -4,6 +4,7 @@ use clap::Args;
 use container_engine::{Engine, RemoveOptions};
 
 use crate::command::options::ContainerArgs;
+use crate::command::pull::ensure;
 use crate::context::{Failure, Roots, print};
 use crate::terminal::{Join, Left, join};
 
@@ -34,7 +35,9 @@ impl Run {
             return Err(Failure::new("the input device is not a TTY"));
         }
         let engine = roots.engine().await?;
-        let id = engine.create_container(args.options()?).await?;
+        let options = args.options()?;
+        ensure(&engine, &args.image, args.pull).await?;
+        let id = engine.create_container(options).await?;
         if let Err(failure) = write_id(args, &id) {
             engine.remove_container(&id, RemoveOptions { force: true, volumes: true }).await?;
             return Err(failure);

@@ -126,18 +126,6 @@ impl Host {
         String::from_utf8_lossy(&output.stdout).into_owned()
     }
 
-    /// Asks over and over until the answer is there; the time is only a bound.
-    pub fn until<T>(&self, what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
-        let begin = Instant::now();
-        loop {
-            if let Some(answer) = ask() {
-                return answer;
-            }
-            assert!(begin.elapsed() < PATIENCE, "never: {what}");
-            thread::sleep(Duration::from_millis(20));
-        }
-    }
-
     /// Removes every container, and shows that nothing is left anywhere.
     pub fn leaves_nothing(&self) {
         let ids = self.ok(&["ps", "-aq", "--no-trunc"]);
@@ -181,6 +169,10 @@ impl Host {
         for mount in mounts.chain([PathBuf::from("/sys/fs/cgroup")]) {
             let entries = fs::read_dir(mount.join(&parent)).into_iter().flatten().flatten();
             found.extend(entries.map(|entry| entry.path()).filter(|path| path.is_dir()));
+            // with the last container the group above goes too
+            if !self.path("root/containers").read_dir().is_ok_and(|mut entries| entries.next().is_some()) {
+                found.extend(Some(mount.join(&parent)).filter(|path| path.exists()));
+            }
         }
         found
     }
@@ -197,6 +189,18 @@ impl Host {
         let newest =
             entries.max_by_key(|entry| entry.metadata().and_then(|metadata| metadata.modified()).ok())?;
         fs::read_to_string(newest.path().join("monitor.pid")).ok()?.trim().parse().ok()
+    }
+}
+
+/// Asks over and over until the answer is there; the time is only a bound.
+pub fn until<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
+    let begin = Instant::now();
+    loop {
+        if let Some(answer) = ask() {
+            return answer;
+        }
+        assert!(begin.elapsed() < PATIENCE, "never: {what}");
+        thread::sleep(Duration::from_millis(20));
     }
 }
 

@@ -1,0 +1,79 @@
+//! What a registry asks for: the `WWW-Authenticate` header (RFC 9110, section 11.6.1).
+
+use std::collections::BTreeMap;
+
+/// One challenge.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Challenge {
+    /// In lower case: `bearer`, `basic`.
+    pub(super) scheme: String,
+    /// Names in lower case.
+    pub(super) parameters: BTreeMap<String, String>,
+}
+
+/// All challenges of a header's value. What is not well-formed ends the reading.
+pub(super) fn parse(value: &str) -> Vec<Challenge> {
+    let mut found: Vec<Challenge> = Vec::new();
+    let mut rest = value.trim_start_matches([' ', '\t', ',']);
+    while !rest.is_empty() {
+        let end = rest.find(|c: char| !is_token(c)).unwrap_or(rest.len());
+        let (word, after) = rest.split_at(end);
+        if word.is_empty() {
+            break;
+        }
+        let trimmed = after.trim_start();
+        if let Some(text) = trimmed.strip_prefix('=') {
+            let Some(challenge) = found.last_mut() else { break };
+            let Some((value, after)) = parameter(text.trim_start()) else { break };
+            challenge.parameters.insert(word.to_ascii_lowercase(), value);
+            rest = after;
+        } else {
+            found.push(Challenge { scheme: word.to_ascii_lowercase(), parameters: BTreeMap::new() });
+            rest = trimmed;
+        }
+        rest = rest.trim_start_matches([' ', '\t', ',']);
+    }
+    found
+}
+
+fn parameter(text: &str) -> Option<(String, &str)> {
+    let Some(quoted) = text.strip_prefix('"') else {
+        let end = text.find(|c: char| !is_token(c)).unwrap_or(text.len());
+        return Some((text[..end].to_owned(), &text[end..]));
+    };
+    let mut value = String::new();
+    let mut characters = quoted.char_indices();
+    while let Some((at, character)) = characters.next() {
+        match character {
+            '"' => return Some((value, &quoted[at + 1..])),
+            '\\' => value.push(characters.next()?.1),
+            other => value.push(other),
+        }
+    }
+    None
+}
+
+fn is_token(c: char) -> bool {
+    c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~/:".contains(c)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn challenges_are_read_with_quotes_commas_and_several_at_once() {
+        let found = parse(
+            r#"Bearer realm="https://auth.example/token?a=b,c",service="reg\"x",scope="repository:a/b:pull,push", Basic realm=plain"#,
+        );
+        assert_eq!(found.len(), 2);
+        assert_eq!(found[0].scheme, "bearer");
+        assert_eq!(found[0].parameters["realm"], "https://auth.example/token?a=b,c");
+        assert_eq!(found[0].parameters["service"], "reg\"x");
+        assert_eq!(found[0].parameters["scope"], "repository:a/b:pull,push");
+        assert_eq!(found[1].parameters["realm"], "plain");
+        for broken in ["", "=", "Bearer realm=\"", "\"", ",,,", "Bearer =x", "é", "a=b"] {
+            assert!(parse(broken).len() < 2, "{broken}");
+        }
+    }
+}

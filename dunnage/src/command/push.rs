@@ -1,0 +1,54 @@
+use std::io::Write;
+use std::sync::Mutex;
+
+use clap::Args;
+use container_engine::{Digest, Progress, Reference};
+
+use crate::command::login::registry;
+use crate::context::{Failure, Roots, print};
+
+#[derive(Debug, Args)]
+pub(crate) struct Push {
+    /// Print the name only
+    #[arg(short, long)]
+    quiet: bool,
+    /// Speak plain http to the registry
+    #[arg(long)]
+    insecure: bool,
+    /// Name of the image
+    name: Reference,
+}
+
+impl Push {
+    pub(crate) async fn run(self, roots: &Roots) -> Result<u8, Failure> {
+        let engine = roots.engine().await?;
+        let name = &self.name;
+        let client = registry(name.domain(), self.insecure)?;
+        if self.quiet {
+            engine.push_image(&client, name, &|_| {}).await?;
+            return print(name).map(|()| 0);
+        }
+        print(format_args!("The push refers to repository [{}/{}]", name.domain(), name.path()))?;
+        let layers = Mutex::new(Vec::<Digest>::new());
+        let progress = |event: Progress| {
+            let Ok(mut layers) = layers.lock() else { return };
+            let (digest, word) = match event {
+                Progress::Layers(all) => {
+                    layers.extend(all.into_iter().map(|layer| layer.digest));
+                    return;
+                }
+                Progress::Exists(digest) => (digest, "Layer already exists"),
+                Progress::Mounted(digest) => (digest, "Mounted from another repository"),
+                Progress::Done(digest) => (digest, "Pushed"),
+                _ => return,
+            };
+            if layers.contains(&digest) {
+                // a reader that went away does not stop the push
+                let _ = writeln!(std::io::stdout(), "{}: {word}", digest.short());
+            }
+        };
+        let (digest, size) = engine.push_image(&client, name, &progress).await?;
+        print(format_args!("{}: digest: {digest} size: {size}", name.tag().unwrap_or("latest")))?;
+        Ok(0)
+    }
+}
