@@ -1,7 +1,8 @@
 //! Every kind of step that can fail is made to fail, and says which step it was, with what, and why.
 //!
 //! Not here, because they cannot fail for root on a kernel that has them: resetting signals, closing descriptors (the
-//! ranges are ordered by construction), a new keyring (only a full quota stops it), not dumpable, a new cgroup namespace, loopback
+//! ranges are ordered by construction), waiting for id maps (their failure is the writer's, below), a new keyring (only a full
+//! quota stops it), not dumpable, a new cgroup namespace, loopback
 //! in a new net namespace, the two gates, host and root propagation, a read-only root, pivot (its conditions are made
 //! by the steps before), personality, I/O priority, a new session (a new process leads no group), stdio and preserved descriptors
 //! (both ends are open), the bounding set, no new privileges and umask.
@@ -408,6 +409,25 @@ fn cases() -> Vec<Case> {
             K::User,
             "uid 5000 gid 0",
             "setresuid",
+            libc::EINVAL,
+        ),
+        case(
+            "a user namespace that has no ids",
+            |_, s| {
+                let mut holder = std::process::Command::new("unshare")
+                    .args(["-U", "sh", "-c", "echo && exec sleep 1000"])
+                    .stdout(std::process::Stdio::piped())
+                    .spawn()
+                    .unwrap();
+                std::io::Read::read_exact(&mut holder.stdout.take().unwrap(), &mut [0]).unwrap();
+                let user = fs::File::open(format!("/proc/{}/ns/user", holder.id())).unwrap();
+                holder.kill().unwrap();
+                holder.wait().unwrap();
+                s.namespaces.user = Namespace::Join(user.into());
+            },
+            K::BecomeRoot,
+            "",
+            "setresgid",
             libc::EINVAL,
         ),
         case(
