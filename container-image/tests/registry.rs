@@ -630,3 +630,63 @@ fn of_an_index_the_image_for_the_platform_is_fetched_and_nothing_else() {
     let error = client().pull(&place.other, &server.name(), &pull, &silent).unwrap_err();
     assert!(matches!(error, Error::Platform { .. }));
 }
+
+// ---------------------------------------------------------------- TLS
+
+/// A certificate authority of our own, and `openssl s_server` with a certificate of it.
+#[test]
+fn a_certificate_is_believed_only_if_its_authority_is_trusted() {
+    let directory = tempfile::tempdir().unwrap();
+    let openssl = |words: &str| {
+        let mut command = Command::new("openssl");
+        command.args(words.split(' ')).current_dir(directory.path()).stdin(Stdio::null());
+        command.stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok_and(|status| status.success())
+    };
+    if !openssl("version") {
+        eprintln!("skipped: openssl is not installed");
+        return;
+    }
+    let key = "-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes";
+    fs::write(directory.path().join("names"), "subjectAltName=IP:127.0.0.1").unwrap();
+    assert!(openssl(&format!("req -x509 {key} -keyout ca.key -out ca.pem -subj /CN=dnt -days 2")));
+    assert!(openssl(&format!("req {key} -keyout own.key -out own.csr -subj /CN=127.0.0.1")));
+    assert!(openssl(
+        "x509 -req -in own.csr -CA ca.pem -CAkey ca.key -CAcreateserial -out own.pem -days 2 -extfile names"
+    ));
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let mut server = Command::new("openssl")
+        .args(["s_server", "-www", "-quiet", "-cert", "own.pem", "-key", "own.key", "-accept"])
+        .arg(port.to_string())
+        .current_dir(directory.path())
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let begun = Instant::now();
+    while TcpStream::connect(("127.0.0.1", port)).is_err() && begun.elapsed() < Duration::from_secs(20) {
+        std::thread::yield_now();
+    }
+    let ask = |roots: Option<Vec<u8>>| {
+        let options = HttpOptions {
+            connect: Duration::from_secs(5),
+            stall: Duration::from_secs(5),
+            roots,
+            ..HttpOptions::default()
+        };
+        let url = format!("https://127.0.0.1:{port}/");
+        let request = container_image::Request {
+            method: "GET",
+            url: &url,
+            headers: Vec::new(),
+            body: container_image::Body::Empty,
+        };
+        container_image::Transport::send(&Http::new(&options).unwrap(), request).map(|answer| answer.status)
+    };
+    let known = ask(Some(fs::read(directory.path().join("ca.pem")).unwrap()));
+    let unknown = ask(None);
+    server.kill().unwrap();
+    server.wait().unwrap();
+    assert_eq!(known.unwrap(), 200);
+    assert!(unknown.unwrap_err().to_string().to_lowercase().contains("certificate"));
+}

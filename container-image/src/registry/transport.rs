@@ -60,7 +60,7 @@ pub struct HttpOptions {
     pub stall: Duration,
     /// Take any certificate. Whoever is between can then read and change everything.
     pub accept_any_certificate: bool,
-    /// Certificates in PEM to trust instead of the well-known ones.
+    /// Certificates in PEM to trust instead of those that the machine trusts.
     pub roots: Option<Vec<u8>>,
 }
 
@@ -89,22 +89,24 @@ impl Http {
     /// `InvalidInput` if `roots` has no certificate in PEM.
     pub fn new(options: &HttpOptions) -> io::Result<Self> {
         let mut tls = ureq::tls::TlsConfig::builder().disable_verification(options.accept_any_certificate);
-        if let Some(pem) = &options.roots {
-            let mut roots = Vec::new();
-            for item in ureq::tls::parse_pem(pem) {
-                let item = item.map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
-                if let ureq::tls::PemItem::Certificate(certificate) = item {
-                    roots.push(certificate);
+        let mut roots = Vec::new();
+        match &options.roots {
+            Some(pem) => {
+                for item in ureq::tls::parse_pem(pem) {
+                    let item = item.map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
+                    roots.extend(certificate(item));
+                }
+                if roots.is_empty() {
+                    return Err(io::Error::new(
+                        io::ErrorKind::InvalidInput,
+                        "there is no certificate in the PEM text",
+                    ));
                 }
             }
-            if roots.is_empty() {
-                return Err(io::Error::new(
-                    io::ErrorKind::InvalidInput,
-                    "there is no certificate in the PEM text",
-                ));
-            }
-            tls = tls.root_certs(ureq::tls::RootCerts::new_with_certs(&roots));
+            // one that cannot be read is trusted by nobody
+            None => roots.extend(ureq::tls::parse_pem(&system_roots()).flatten().filter_map(certificate)),
         }
+        tls = tls.root_certs(ureq::tls::RootCerts::new_with_certs(&roots));
         let config = ureq::Agent::config_builder()
             .http_status_as_error(false)
             .max_redirects(0)
@@ -121,6 +123,24 @@ impl Http {
             .build();
         Ok(Self { agent: config.into() })
     }
+}
+
+fn certificate(item: ureq::tls::PemItem<'static>) -> Option<ureq::tls::Certificate<'static>> {
+    match item {
+        ureq::tls::PemItem::Certificate(certificate) => Some(certificate),
+        _ => None,
+    }
+}
+
+/// What the machine trusts, as its distribution keeps it; nothing where there is no such file, and then no https.
+fn system_roots() -> Vec<u8> {
+    const BUNDLES: [&str; 4] = [
+        "/etc/ssl/certs/ca-certificates.crt",
+        "/etc/pki/tls/certs/ca-bundle.crt",
+        "/etc/ssl/ca-bundle.pem",
+        "/etc/ssl/cert.pem",
+    ];
+    BUNDLES.iter().find_map(|path| std::fs::read(path).ok()).unwrap_or_default()
 }
 
 fn cause(error: ureq::Error) -> io::Error {
