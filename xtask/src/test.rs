@@ -13,16 +13,22 @@ const MINUTE: Duration = Duration::from_secs(60);
 const WHOLE: Duration = Duration::from_secs(52 * 60);
 
 /// What the tests call. Without one of them some tests are skipped, and say so.
-const PACKAGES: [&str; 9] = [
+const PACKAGES: [&str; 15] = [
     "gcc",
     "libc6-dev",
     "bind9-dnsutils",
+    "bsdutils",
     "docker-registry",
+    "iproute2",
+    "mount",
+    "nftables",
+    "openssl",
     "procps",
     "skopeo",
     "strace",
     "umoci",
     "util-linux",
+    "zstd",
 ];
 /// The crates of the first floor, which stand alone.
 const LEAVES: [&str; 5] =
