@@ -4,7 +4,7 @@ use std::{
 };
 
 use crate::{
-    Attached, Attachment, Error, MacAddr, Pool, Result,
+    Attached, Attachment, Error, Host, MacAddr, Pool, Result,
     attachment::{leases_dir, names_dir},
     bridge::bridged_packets_filtered,
     conntrack,
@@ -18,90 +18,102 @@ use crate::{
     },
 };
 
-/// Joins the network namespace to the network: leases, host ports, rules, a veth pair, addresses, the default
-/// route and names, in this order. The network must be up ([`ensure_network`](crate::ensure_network)).
-///
-/// What an earlier container process of the same identifier left in the network is replaced. On an error
-/// nothing is left, the leases of this container included.
+/// [`Host::attach`] over connections of its own.
 pub fn attach(netns: BorrowedFd<'_>, attachment: &Attachment) -> Result<Attached> {
-    attachment.verify()?;
-    let outcome = build(netns, attachment);
-    if outcome.is_err() {
-        // the first error is the one to tell; check() finds what this cannot undo
-        let _ = detach(attachment);
-    }
-    outcome
+    Host::open()?.attach(netns, attachment)
 }
 
-/// Leaves the network: names, published ports and rules, the veth pair, leases. Idempotent, and goes on over
-/// errors: the first is returned. The container's namespace need not exist any more.
+/// [`Host::detach`] over connections of its own.
 pub fn detach(attachment: &Attachment) -> Result<()> {
-    attachment.verify()?;
-    let owner = &attachment.endpoint.container_id;
-    let network = &attachment.network;
-    let names = Record::remove(&names_dir(&attachment.state_dir), owner);
-    let rules = network.tables.remove_owner(&attachment.rule_owner());
-    let link = Socket::route().and_then(|mut socket| {
-        route::delete_ours(&mut socket, attachment.host_interface().as_str(), &attachment.alias())
-    });
-    let mut outcome = names.and(rules).and(link.map(drop));
-    let mut addresses = Vec::new();
-    for config in &network.subnets {
-        let dir = leases_dir(&attachment.state_dir);
-        if !dir.exists() {
-            continue;
-        }
-        let released = Pool::open(dir, config).and_then(|pool| {
-            addresses.extend(pool.leased_to(owner)?);
-            pool.release(owner)
-        });
-        outcome = outcome.and(released);
-    }
-    // a kernel without ctnetlink has flows end by themselves
-    let _ = conntrack::forget(&attachment.endpoint.ports, &addresses);
-    outcome
+    Host::open()?.detach(attachment)
 }
 
-fn build(netns: BorrowedFd<'_>, attachment: &Attachment) -> Result<Attached> {
-    let Attachment { network, endpoint, state_dir } = attachment;
-    let owner = &endpoint.container_id;
-    let mut addresses: Vec<IpAddr> = Vec::new();
-    for config in &network.subnets {
-        let wanted = endpoint.addresses.iter().copied().find(|a| config.subnet.contains(*a));
-        addresses.push(Pool::open(leases_dir(state_dir), config)?.lease(owner, wanted)?);
+impl Host {
+    /// Joins the network namespace to the network: leases, host ports, rules, a veth pair, addresses, the default
+    /// route and names, in this order. The network must be up ([`Host::ensure_network`]).
+    ///
+    /// What an earlier container process of the same identifier left in the network is replaced. On an error
+    /// nothing is left, the leases of this container included.
+    pub fn attach(&mut self, netns: BorrowedFd<'_>, attachment: &Attachment) -> Result<Attached> {
+        attachment.verify()?;
+        let outcome = self.build(netns, attachment);
+        if outcome.is_err() {
+            // the first error is the one to tell; check() finds what this cannot undo
+            let _ = self.detach(attachment);
+        }
+        outcome
     }
-    let mac = mac_of(attachment, &addresses)?;
-    let (published, reservations) = ports::reserve(&endpoint.ports, &addresses)?;
-    let host = attachment.host_interface();
-    network.tables.admit(&Membership {
-        owner: &attachment.rule_owner(),
-        port: &host,
-        mac,
-        addresses: &addresses,
-        ports: &published,
-    })?;
-    let _ = conntrack::forget(&published, &[]);
-    let mut socket = Socket::route()?;
-    route::delete_ours(&mut socket, host.as_str(), &attachment.alias())?;
-    let bridge = route::existing(&mut socket, &network.bridge)?;
-    socket.run(&[
-        create_veth(&VethPair {
-            host: &host,
-            inside: &endpoint.interface,
-            namespace: netns.as_raw_fd(),
-            master: bridge.index,
-            mtu: bridge.mtu,
+
+    /// Leaves the network: names, published ports and rules, the veth pair, leases. Idempotent, and goes on over
+    /// errors: the first is returned. The container's namespace need not exist any more.
+    pub fn detach(&mut self, attachment: &Attachment) -> Result<()> {
+        attachment.verify()?;
+        let owner = &attachment.endpoint.container_id;
+        let network = &attachment.network;
+        let names = Record::remove(&names_dir(&attachment.state_dir), owner);
+        let rules = network.tables.remove_owner(&mut self.netfilter, &attachment.rule_owner());
+        let host = attachment.host_interface();
+        let link = route::delete_ours(&mut self.route, host.as_str(), &attachment.alias());
+        let mut outcome = names.and(rules).and(link.map(drop));
+        let mut addresses = Vec::new();
+        for config in &network.subnets {
+            let dir = leases_dir(&attachment.state_dir);
+            if !dir.exists() {
+                continue;
+            }
+            let released = Pool::open(dir, config).and_then(|pool| {
+                addresses.extend(pool.leased_to(owner)?);
+                pool.release(owner)
+            });
+            outcome = outcome.and(released);
+        }
+        // a kernel without ctnetlink has flows end by themselves
+        let _ = conntrack::forget(&mut self.netfilter, &attachment.endpoint.ports, &addresses);
+        outcome
+    }
+
+    fn build(&mut self, netns: BorrowedFd<'_>, attachment: &Attachment) -> Result<Attached> {
+        let Attachment { network, endpoint, state_dir } = attachment;
+        let owner = &endpoint.container_id;
+        let mut addresses: Vec<IpAddr> = Vec::new();
+        for config in &network.subnets {
+            let wanted = endpoint.addresses.iter().copied().find(|a| config.subnet.contains(*a));
+            addresses.push(Pool::open(leases_dir(state_dir), config)?.lease(owner, wanted)?);
+        }
+        let mac = mac_of(attachment, &addresses)?;
+        let (published, reservations) = ports::reserve(&endpoint.ports, &addresses)?;
+        let host = attachment.host_interface();
+        let membership = Membership {
+            owner: &attachment.rule_owner(),
+            port: &host,
             mac,
-        }),
-        raise_port(&host, &attachment.alias(), bridged_packets_filtered()),
-    ])?;
-    namespace::within(netns, || {
-        let mut socket = Socket::route()?;
-        let index = route::existing(&mut socket, &endpoint.interface)?.index;
-        socket.run(&inside(attachment, &addresses, index))
-    })?;
-    Record::of(attachment, &addresses).register(&names_dir(state_dir))?;
-    Ok(Attached { ports: published, addresses, mac, host_interface: host, reservations })
+            addresses: &addresses,
+            ports: &published,
+        };
+        network.tables.admit(&mut self.netfilter, &membership)?;
+        let _ = conntrack::forget(&mut self.netfilter, &published, &[]);
+        let socket = &mut self.route;
+        route::delete_ours(socket, host.as_str(), &attachment.alias())?;
+        let bridge = route::existing(socket, &network.bridge)?;
+        socket.run(&[
+            create_veth(&VethPair {
+                host: &host,
+                inside: &endpoint.interface,
+                namespace: netns.as_raw_fd(),
+                master: bridge.index,
+                mtu: bridge.mtu,
+                mac,
+            }),
+            raise_port(&host, &attachment.alias(), bridged_packets_filtered()),
+        ])?;
+        namespace::within(netns, || {
+            let mut socket = Socket::route()?;
+            let index = route::existing(&mut socket, &endpoint.interface)?.index;
+            socket.run(&inside(attachment, &addresses, index))
+        })?;
+        Record::of(attachment, &addresses).register(&names_dir(state_dir))?;
+        Ok(Attached { ports: published, addresses, mac, host_interface: host, reservations })
+    }
 }
 
 pub(crate) fn mac_of(attachment: &Attachment, addresses: &[IpAddr]) -> Result<MacAddr> {

@@ -1,67 +1,79 @@
 use std::{fs, path::Path, thread, time::Duration};
 
 use crate::{
-    Error, MacAddr, NetworkConfig, Result,
+    Error, Host, MacAddr, NetworkConfig, Result,
     netlink::Socket,
     route::{self, add_address, create_bridge, delete_ours, fix_mtu, mark_and_raise},
 };
 
-/// Brings a network up, or makes good what is missing of it: rules first, then the bridge with the gateway's
-/// addresses, then forwarding. Idempotent; safe to call from several processes at once.
-///
-/// Switches `net.ipv4.ip_forward` on (and for IPv6 `net.ipv6.conf.all.forwarding`, keeping router
-/// advertisements where they were heeded), unless the network is internal. An interface of the bridge's name that is
-/// not ours is an [`Error::Config`].
+/// [`Host::ensure_network`] over connections of its own.
 pub fn ensure_network(network: &NetworkConfig) -> Result<()> {
-    network.verify()?;
-    let mut socket = Socket::route()?;
-    let name = &network.bridge;
-    let ipv6 = network.subnets.iter().any(|s| !s.subnet.is_ipv4());
-    let mut found = ours(network, &mut socket)?;
-    network.tables.ensure_network(network)?;
-    if found.is_none() {
-        let mtu = match network.mtu {
-            Some(mtu) => mtu,
-            None => route::default_mtu(&mut socket)?,
-        };
-        let made = socket.run(&[
-            create_bridge(name, bridge_mac(network)),
-            fix_mtu(name, mtu),
-            mark_and_raise(name, &network.alias(), ipv6),
-        ]);
-        match made {
-            // another process was faster
-            Err(e) if e.errno() == Some(rustix::io::Errno::EXIST.raw_os_error()) => {}
-            other => other?,
-        }
-        found = ours(network, &mut socket)?;
-    }
-    let index = found.map_or(0, |link| link.index);
-    let mut changes = vec![mark_and_raise(name, &network.alias(), ipv6)];
-    for config in &network.subnets {
-        changes.push(add_address(index, name.as_str(), config.gateway, &config.subnet));
-    }
-    socket.run(&changes)?;
-    if network.internal {
-        return Ok(());
-    }
-    if network.subnets.iter().any(|s| s.subnet.is_ipv4()) {
-        sysctl("ipv4/ip_forward", "1")?;
-        // so that 127.0.0.1 of the host can be a published address; the rules close the other direction
-        sysctl(&format!("ipv4/conf/{name}/route_localnet"), "1")?;
-    }
-    if ipv6 {
-        forward_ipv6()?;
-    }
-    Ok(())
+    Host::open()?.ensure_network(network)
 }
 
-/// Takes a network down: the bridge, the rules of the network and, with the last one, our tables.
-/// Idempotent. Containers that are still attached are cut off.
+/// [`Host::remove_network`] over connections of its own.
 pub fn remove_network(network: &NetworkConfig) -> Result<()> {
-    network.verify()?;
-    delete_ours(&mut Socket::route()?, network.bridge.as_str(), &network.alias())?;
-    network.tables.remove_network(network)
+    Host::open()?.remove_network(network)
+}
+
+impl Host {
+    /// Brings a network up, or makes good what is missing of it: rules first, then the bridge with the gateway's
+    /// addresses, then forwarding. Idempotent; safe to call from several processes at once.
+    ///
+    /// Switches `net.ipv4.ip_forward` on (and for IPv6 `net.ipv6.conf.all.forwarding`, keeping router
+    /// advertisements where they were heeded), unless the network is internal. An interface of the bridge's name that is
+    /// not ours is an [`Error::Config`].
+    pub fn ensure_network(&mut self, network: &NetworkConfig) -> Result<()> {
+        network.verify()?;
+        let socket = &mut self.route;
+        let name = &network.bridge;
+        let ipv6 = network.subnets.iter().any(|s| !s.subnet.is_ipv4());
+        let mut found = ours(network, socket)?;
+        network.tables.ensure_network(&mut self.netfilter, network)?;
+        if found.is_none() {
+            let mtu = match network.mtu {
+                Some(mtu) => mtu,
+                None => route::default_mtu(socket)?,
+            };
+            let made = socket.run(&[
+                create_bridge(name, bridge_mac(network)),
+                fix_mtu(name, mtu),
+                mark_and_raise(name, &network.alias(), ipv6),
+            ]);
+            match made {
+                // another process was faster
+                Err(e) if e.errno() == Some(rustix::io::Errno::EXIST.raw_os_error()) => {}
+                other => other?,
+            }
+            found = ours(network, socket)?;
+        }
+        let index = found.map_or(0, |link| link.index);
+        let mut changes = vec![mark_and_raise(name, &network.alias(), ipv6)];
+        for config in &network.subnets {
+            changes.push(add_address(index, name.as_str(), config.gateway, &config.subnet));
+        }
+        socket.run(&changes)?;
+        if network.internal {
+            return Ok(());
+        }
+        if network.subnets.iter().any(|s| s.subnet.is_ipv4()) {
+            sysctl("ipv4/ip_forward", "1")?;
+            // so that 127.0.0.1 of the host can be a published address; the rules close the other direction
+            sysctl(&format!("ipv4/conf/{name}/route_localnet"), "1")?;
+        }
+        if ipv6 {
+            forward_ipv6()?;
+        }
+        Ok(())
+    }
+
+    /// Takes a network down: the bridge, the rules of the network and, with the last one, our tables.
+    /// Idempotent. Containers that are still attached are cut off.
+    pub fn remove_network(&mut self, network: &NetworkConfig) -> Result<()> {
+        network.verify()?;
+        delete_ours(&mut self.route, network.bridge.as_str(), &network.alias())?;
+        network.tables.remove_network(&mut self.netfilter, network)
+    }
 }
 
 /// The bridge, if there is one and it is this network's.

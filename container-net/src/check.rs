@@ -6,12 +6,12 @@ use std::{
 };
 
 use crate::{
-    Error, NetworkConfig, Pool, Result, SubnetConfig,
+    Error, Host, NetworkConfig, Pool, Result, SubnetConfig,
     attachment::{leases_dir, names_dir},
     bridge::ensure_network,
     names::Record,
     netlink::Socket,
-    nft::{self, Tables, network_elements},
+    nft::{Netfilter, Tables, network_elements},
     route::{self, delete_ours},
 };
 
@@ -119,9 +119,10 @@ pub fn check(networks: &[(&NetworkConfig, &Path)], live_owners: &[&str]) -> Resu
         tables.push(Tables::default());
     }
     let mut findings = Vec::new();
-    let links = route::links(&mut Socket::route()?)?;
+    let Host { netfilter, route: socket } = &mut Host::open()?;
+    let links = route::links(socket)?;
     for tables in &tables {
-        stale_rules(tables, &live, &known, &mut findings)?;
+        stale_rules(netfilter, tables, &live, &known, &mut findings)?;
         for link in &links {
             let Some(alias) = link.alias.as_deref() else { continue };
             let Some(rest) = alias.strip_prefix(&format!("{}:", tables.name())) else { continue };
@@ -145,11 +146,13 @@ pub fn check(networks: &[(&NetworkConfig, &Path)], live_owners: &[&str]) -> Resu
                         && l.kind.as_deref() == Some("bridge")
                 })
         };
-        let missing = tables.missing_rules()?;
+        let missing = tables.missing_rules(netfilter)?;
         for (network, _) in networks.iter().filter(|(network, _)| up(network)) {
             let rules: Vec<String> =
                 missing.iter().map(|(chain, comment)| format!("{chain}: {comment}")).collect();
-            if !rules.is_empty() || tables.missing_elements(&network.id, &network_elements(network))? {
+            if !rules.is_empty()
+                || tables.missing_elements(netfilter, &network.id, &network_elements(network))?
+            {
                 findings.push(Finding::MissingRules { network: Box::new((*network).clone()), rules });
             }
         }
@@ -157,19 +160,20 @@ pub fn check(networks: &[(&NetworkConfig, &Path)], live_owners: &[&str]) -> Resu
     for (network, state_dir) in networks {
         stale_state(network, state_dir, &live, &mut findings)?;
     }
-    let dropped = nft::forward_drops()?.into_iter();
+    let dropped = netfilter.forward_drops()?.into_iter();
     findings.extend(dropped.map(|(table, chain)| Finding::ForwardDropped { table, chain }));
     Ok(findings)
 }
 
 fn stale_rules(
+    netfilter: &mut Netfilter,
     tables: &Tables,
     live: &HashSet<&str>,
     known: &HashSet<&str>,
     findings: &mut Vec<Finding>,
 ) -> Result<()> {
     let mut owners: Vec<(String, usize)> = Vec::new();
-    for (_, element) in tables.all()? {
+    for (_, element) in tables.all(netfilter)? {
         if element.end {
             continue;
         }
@@ -224,7 +228,7 @@ fn stale_state(
 /// Puts one finding right. Idempotent: a finding that is no longer true changes nothing.
 pub fn repair(finding: &Finding) -> Result<()> {
     match finding {
-        Finding::StaleRules { tables, owner, .. } => tables.remove_owner(owner),
+        Finding::StaleRules { tables, owner, .. } => tables.remove_owner(&mut Netfilter::open()?, owner),
         Finding::MissingRules { network, .. } => ensure_network(network),
         Finding::StaleLease { dir, subnet, address, owner } => {
             let pool = Pool::open(dir, subnet)?;

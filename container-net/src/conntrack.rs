@@ -6,7 +6,8 @@ use std::net::IpAddr;
 use crate::{
     Protocol, PublishedPort, Result,
     address::octets,
-    netlink::{Attributes, Message, Socket},
+    netlink::{Attributes, Message},
+    nft::Netfilter,
 };
 
 const CONNTRACK: u16 = 1 << 8;
@@ -17,7 +18,7 @@ const TUPLE_REPLY: u16 = 2;
 
 /// Forgets the UDP flows to the published ports or to these backends, so that the next packet is judged anew. Does nothing
 /// if no UDP port is published, as a busy host has many flows to look through.
-pub(crate) fn forget(ports: &[PublishedPort], backends: &[IpAddr]) -> Result<()> {
+pub(crate) fn forget(netfilter: &mut Netfilter, ports: &[PublishedPort], backends: &[IpAddr]) -> Result<()> {
     let published: Vec<[u8; 2]> = ports
         .iter()
         .filter(|port| port.protocol == Protocol::Udp)
@@ -27,7 +28,7 @@ pub(crate) fn forget(ports: &[PublishedPort], backends: &[IpAddr]) -> Result<()>
         return Ok(());
     }
     let backends: Vec<Vec<u8>> = backends.iter().map(|address| octets(*address)).collect();
-    let mut socket = Socket::netfilter()?;
+    let socket = &mut netfilter.socket;
     for family in [2, 10] {
         let request = Message::new(GET, 0, "list the tracked flows").raw(&[family, 0, 0, 0]);
         let stale = socket.dump(&request, |_, body| {

@@ -169,6 +169,7 @@ pub(crate) fn u32_ne(bytes: &[u8]) -> Option<u32> {
 }
 
 /// A netlink socket of the calling thread's network namespace.
+#[derive(Debug)]
 pub(crate) struct Socket {
     fd: OwnedFd,
     sequence: u32,

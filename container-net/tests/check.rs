@@ -103,7 +103,10 @@ fn a_firewall_that_drops_what_is_forwarded_is_told_of_but_not_touched() {
     let findings = check(&one(&network, &dir), &[]).unwrap();
     assert!(matches!(findings.as_slice(), [Finding::ForwardDropped { .. }]), "{findings:?}");
     assert!(repair(&findings[0]).is_err());
-    assert_eq!(nft::forward_drops().unwrap(), [("filter".into(), "FORWARD".into())]);
+    assert_eq!(
+        nft::Netfilter::open().unwrap().forward_drops().unwrap(),
+        [("filter".into(), "FORWARD".into())]
+    );
 }
 
 #[test]

@@ -13,7 +13,10 @@ use super::{
     stream::Framed,
     upstream::{Pending, Progress},
 };
-use crate::{Error, Result, namespace, nft};
+use crate::{
+    Error, Result, namespace,
+    nft::{self, Netfilter},
+};
 
 /// Questions under way to upstream servers, at most.
 const PENDING: usize = 64;
@@ -62,6 +65,8 @@ struct Connection {
 pub struct Server {
     udp: UdpSocket,
     tcp: TcpListener,
+    /// That of the rules inside; kept open because closing it waits.
+    _netfilter: Netfilter,
     directory: Directory,
     links: HashMap<String, String>,
     upstream: Vec<SocketAddr>,
@@ -94,19 +99,21 @@ impl Server {
         state_dirs: impl IntoIterator<Item = P>,
         upstream: Vec<SocketAddr>,
     ) -> Result<Self> {
-        let (udp, tcp) = namespace::within(netns, || {
+        let (udp, tcp, netfilter) = namespace::within(netns, || {
             let failed = |e: io::Error| Error::kernel("bind 127.0.0.11 inside the namespace", e);
             let udp = UdpSocket::bind((Self::ADDRESS, 0)).map_err(failed)?;
             let tcp = TcpListener::bind((Self::ADDRESS, 0)).map_err(failed)?;
             udp.set_nonblocking(true).map_err(failed)?;
             tcp.set_nonblocking(true).map_err(failed)?;
             let ports = (udp.local_addr().map_err(failed)?.port(), tcp.local_addr().map_err(failed)?.port());
-            nft::names_batch("dunnage", Self::ADDRESS, ports.0, ports.1).commit()?;
-            Ok((udp, tcp))
+            let mut netfilter = Netfilter::open()?;
+            netfilter.commit(vec![nft::names_batch("dunnage", Self::ADDRESS, ports.0, ports.1)])?;
+            Ok((udp, tcp, netfilter))
         })?;
         Ok(Self {
             udp,
             tcp,
+            _netfilter: netfilter,
             directory: Directory::new(state_dirs),
             links: HashMap::new(),
             upstream,

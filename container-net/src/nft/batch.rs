@@ -2,10 +2,10 @@
 
 use std::fmt;
 
-use super::Step;
+use super::{Netfilter, Step};
 use crate::{
     Result,
-    netlink::{APPEND, CREATE, EXCL, Message, Socket},
+    netlink::{APPEND, CREATE, EXCL, Message},
 };
 
 pub(super) const NEW_TABLE: u16 = 0;
@@ -361,17 +361,13 @@ impl Batch {
 
     /// Carries it out in the calling thread's network namespace. Atomic.
     pub fn commit(self) -> Result<()> {
-        commit(vec![self])
+        Netfilter::open()?.commit(vec![self])
     }
 }
 
-/// Carries out several batches in one transaction. Atomic over all of them.
-pub(crate) fn commit(batches: Vec<Batch>) -> Result<()> {
-    commit_at(batches, None)
-}
-
-/// The same, if the rules are still of this generation; else the kernel says `ERESTART`.
-pub(crate) fn commit_at(batches: Vec<Batch>, generation: Option<u32>) -> Result<()> {
+/// The messages that carry out several batches in one transaction; none if there is nothing to do. With a generation,
+/// the kernel refuses them by `ERESTART` once the rules are of another.
+pub(super) fn transaction(batches: Vec<Batch>, generation: Option<u32>) -> Vec<Message> {
     let mut messages = Vec::new();
     let frame = |kind, purpose: &str| Message::new(kind, 0, purpose).raw(&header(0, 10));
     let begin = frame(0x10, "change the nftables rules");
@@ -381,8 +377,8 @@ pub(crate) fn commit_at(batches: Vec<Batch>, generation: Option<u32>) -> Result<
     });
     messages.extend(batches.into_iter().flat_map(|batch| batch.messages));
     if messages.len() == 1 {
-        return Ok(());
+        return Vec::new();
     }
     messages.push(frame(0x11, "finish the change of the nftables rules"));
-    Socket::netfilter()?.transact(&messages)
+    messages
 }

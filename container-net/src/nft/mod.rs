@@ -4,13 +4,14 @@
 //! networks, the containers' addresses and the published ports. Each element carries its owner as comment, so the
 //! kernel itself is the record of what is whose, and `nft list table inet dunnage` reads well.
 //!
-//! [`Batch`] is one floor below, for rules of another kind: tables, chains, sets and rules made of [`Step`]s.
+//! [`Batch`] is one floor below, for rules of another kind: tables, chains, sets and rules made of [`Step`]s; [`Netfilter`]
+//! carries batches out and reads what is there.
 //!
 //! Two things another firewall on the host decides, not we:
 //!
 //! * An `accept` in our table does not override a `drop` elsewhere. Where the host's own rules have a forward
 //!   chain whose policy is to drop (Docker sets `iptables -P FORWARD DROP` if it was the one to switch
-//!   forwarding on), packets to and from containers end there. [`forward_drops`] finds such chains; the remedy is a rule of the
+//!   forwarding on), packets to and from containers end there. [`Netfilter::forward_drops`] finds such chains; the remedy is a rule of the
 //!   administrator's, `iptables -I FORWARD -i BRIDGE -j ACCEPT` and the same with `-o`.
 //! * Our rules only ever drop packets that come from or go to a bridge of ours.
 //!
@@ -33,13 +34,13 @@
 
 mod batch;
 mod expression;
-mod listing;
+mod netfilter;
 mod ruleset;
 mod tables;
 
 pub use batch::{Batch, Chain, Datatype, Element, Family, Hook, Rule, Set};
 pub use expression::{Key, Step, Verdict};
-pub use listing::{elements, forward_drops, rules, table_exists};
+pub use netfilter::Netfilter;
 pub use tables::{Membership, Tables};
 
 pub(crate) use ruleset::names_batch;

@@ -3,7 +3,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Batch, Element, Family, batch, elements, listing,
+    Batch, Element, Family, Netfilter,
     ruleset::{
         self, BRIDGES, GUARD4, GUARD6, INTERNAL, PORTS, PUBLISHED4, PUBLISHED4_ANY, PUBLISHED6,
         PUBLISHED6_ANY, SAME, SETS, SUBNETS4, SUBNETS6,
@@ -69,8 +69,8 @@ impl Tables {
     }
 
     /// Brings in or renews all rules, keeping the elements: nothing is interrupted. Idempotent and atomic.
-    pub fn ensure(&self) -> Result<()> {
-        batch::commit(self.base())
+    pub fn ensure(&self, netfilter: &mut Netfilter) -> Result<()> {
+        netfilter.commit(self.base())
     }
 
     fn base(&self) -> Vec<Batch> {
@@ -79,56 +79,56 @@ impl Tables {
 
     /// Brings in the rules and a network's elements. Idempotent and atomic; what the network had and no
     /// longer has goes.
-    pub fn ensure_network(&self, config: &NetworkConfig) -> Result<()> {
+    pub fn ensure_network(&self, netfilter: &mut Netfilter, config: &NetworkConfig) -> Result<()> {
         let expected = network_elements(config);
         again(|| {
-            let change = self.difference(&config.id, &expected)?;
+            let change = self.difference(netfilter, &config.id, &expected)?;
             // a commit costs a grace period of the kernel, about 10 ms: what is in place is left alone
-            if change.is_empty() && self.missing_rules()?.is_empty() {
+            if change.is_empty() && self.missing_rules(netfilter)?.is_empty() {
                 return Ok(());
             }
             let mut batches = self.base();
             batches.extend(change);
-            batch::commit(batches)
+            netfilter.commit(batches)
         })
     }
 
     /// Takes a network's elements away, and the tables with the last network. Idempotent and atomic.
-    pub fn remove_network(&self, config: &NetworkConfig) -> Result<()> {
-        self.remove_owner(&config.id)?;
+    pub fn remove_network(&self, netfilter: &mut Netfilter, config: &NetworkConfig) -> Result<()> {
+        self.remove_owner(netfilter, &config.id)?;
         // the kernel refuses the batch if anything changed since the generation was read
         again(|| {
-            let generation = listing::generation()?;
-            if !elements(Family::Inet, &self.name, &BRIDGES)?.is_empty() {
+            let generation = netfilter.generation()?;
+            if !netfilter.elements(Family::Inet, &self.name, &BRIDGES)?.is_empty() {
                 return Ok(());
             }
             let mut batches = Vec::new();
             for family in [Family::Inet, Family::Bridge] {
-                if listing::table_exists(family, &self.name)? {
+                if netfilter.has_table(family, &self.name)? {
                     let mut batch = Batch::new(family, &self.name);
                     batch.delete_table();
                     batches.push(batch);
                 }
             }
-            batch::commit_at(batches, Some(generation))
+            netfilter.commit_at(batches, Some(generation))
         })
     }
 
     /// Lets a container send from its addresses and publishes its ports. Idempotent and atomic; what it had and
     /// no longer has goes. A port that another container publishes is [`Error::PortTaken`].
-    pub fn admit(&self, membership: &Membership<'_>) -> Result<()> {
+    pub fn admit(&self, netfilter: &mut Netfilter, membership: &Membership<'_>) -> Result<()> {
         let expected = membership_elements(membership);
-        again(|| match batch::commit(self.difference(membership.owner, &expected)?) {
+        again(|| match self.change(netfilter, membership.owner, &expected) {
             Err(error) if error.errno() == Some(EXIST) => {
                 // find the port that is another's
-                Err(self.conflict(membership).unwrap_or(error))
+                Err(self.conflict(netfilter, membership).unwrap_or(error))
             }
             other => other,
         })
     }
 
-    fn conflict(&self, membership: &Membership<'_>) -> Option<Error> {
-        let everything = self.all().ok()?;
+    fn conflict(&self, netfilter: &mut Netfilter, membership: &Membership<'_>) -> Option<Error> {
+        let everything = self.all(netfilter).ok()?;
         let port = membership.ports.iter().find(|port| {
             publish_elements(membership.addresses, port).iter().any(|wanted| {
                 everything.iter().any(|(_, there)| {
@@ -144,26 +144,26 @@ impl Tables {
     }
 
     /// Takes away everything that has this owner as its comment. Idempotent and atomic.
-    pub fn remove_owner(&self, owner: &str) -> Result<()> {
-        again(|| batch::commit(self.difference(owner, &[])?))
+    pub fn remove_owner(&self, netfilter: &mut Netfilter, owner: &str) -> Result<()> {
+        again(|| self.change(netfilter, owner, &[]))
     }
 
     /// Every element of our tables: the kernel's own record of what is whose.
-    pub fn all(&self) -> Result<Vec<(Family, Element)>> {
+    pub fn all(&self, netfilter: &mut Netfilter) -> Result<Vec<(Family, Element)>> {
         let mut all = Vec::new();
         for (family, sets) in SETS {
             for set in sets {
-                all.extend(elements(family, &self.name, set)?.into_iter().map(|e| (family, e)));
+                all.extend(netfilter.elements(family, &self.name, set)?.into_iter().map(|e| (family, e)));
             }
         }
         Ok(all)
     }
 
     /// Chain and comment of each rule that ought to be there and is not, or not in its place.
-    pub fn missing_rules(&self) -> Result<Vec<(String, String)>> {
+    pub fn missing_rules(&self, netfilter: &mut Netfilter) -> Result<Vec<(String, String)>> {
         let mut missing = Vec::new();
         for family in [Family::Inet, Family::Bridge] {
-            let mut there = listing::rules(family, &self.name)?;
+            let mut there = netfilter.rules(family, &self.name)?;
             for rule in ruleset::rules(family) {
                 let found = there.iter().position(|(c, comment)| c == rule.chain && comment == rule.comment);
                 match found {
@@ -179,8 +179,13 @@ impl Tables {
     }
 
     /// Elements the network ought to have and has not.
-    pub(crate) fn missing_elements(&self, owner: &str, expected: &[(Family, Element)]) -> Result<bool> {
-        let there = self.all()?;
+    pub(crate) fn missing_elements(
+        &self,
+        netfilter: &mut Netfilter,
+        owner: &str,
+        expected: &[(Family, Element)],
+    ) -> Result<bool> {
+        let there = self.all(netfilter)?;
         Ok(expected.iter().any(|(family, wanted)| {
             !wanted.end
                 && !there.iter().any(|(f, e)| {
@@ -193,9 +198,19 @@ impl Tables {
         }))
     }
 
+    fn change(&self, netfilter: &mut Netfilter, owner: &str, expected: &[(Family, Element)]) -> Result<()> {
+        let batches = self.difference(netfilter, owner, expected)?;
+        netfilter.commit(batches)
+    }
+
     /// What brings the elements of an owner from what they are to what they should be.
-    fn difference(&self, owner: &str, expected: &[(Family, Element)]) -> Result<Vec<Batch>> {
-        let there = self.all()?;
+    fn difference(
+        &self,
+        netfilter: &mut Netfilter,
+        owner: &str,
+        expected: &[(Family, Element)],
+    ) -> Result<Vec<Batch>> {
+        let there = self.all(netfilter)?;
         let mut batches = Vec::new();
         for (family, sets) in SETS {
             let mut batch = Batch::new(family, &self.name);

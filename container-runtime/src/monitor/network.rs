@@ -3,13 +3,15 @@
 use std::os::fd::BorrowedFd;
 
 use container_net::names::Server;
-use container_net::{Attached, Attachment, attach, detach, ensure_network};
+use container_net::{Attached, Attachment, Host};
 
 use super::{MonitorSpec, NetworkStatus};
 use crate::Error;
 
 #[derive(Debug, Default)]
 pub(super) struct Networks {
+    /// Opened for the first network, and kept: closing it waits for the kernel.
+    host: Option<Host>,
     attached: Vec<(Attachment, Attached)>,
     pub(super) names: Option<Server>,
 }
@@ -23,13 +25,9 @@ impl Networks {
     ) -> Result<Self, Error> {
         let mut networks = Self::default();
         for attachment in wanted {
-            let joined = ensure_network(&attachment.network).and_then(|()| attach(netns, attachment));
-            match joined {
-                Ok(attached) => networks.attached.push((attachment.clone(), attached)),
-                Err(error) => {
-                    networks.detach();
-                    return Err(error.into());
-                }
+            if let Err(error) = networks.join(netns, attachment) {
+                networks.detach();
+                return Err(error);
             }
         }
         if let Err(error) = networks.serve_names(netns, spec) {
@@ -37,6 +35,27 @@ impl Networks {
             return Err(error);
         }
         Ok(networks)
+    }
+
+    fn join(&mut self, netns: BorrowedFd<'_>, wanted: &Attachment) -> Result<(), Error> {
+        let host = match &mut self.host {
+            Some(host) => host,
+            none => none.insert(Host::open()?),
+        };
+        host.ensure_network(&wanted.network)?;
+        self.attached.push((wanted.clone(), host.attach(netns, wanted)?));
+        Ok(())
+    }
+
+    /// Leaves networks; what cannot be undone now is found by `container_net::check` later.
+    fn leave(&mut self, networks: Vec<(Attachment, Attached)>) {
+        for (attachment, attached) in networks {
+            // the ports are free from here on
+            drop(attached);
+            if let Some(host) = &mut self.host {
+                let _ = host.detach(&attachment);
+            }
+        }
     }
 
     /// Serves the names of the networks that have some, if that is wanted.
@@ -64,26 +83,17 @@ impl Networks {
             if self.attached.iter().any(|(have, _)| have.network.id == wanted.network.id) {
                 continue;
             }
-            let joined = ensure_network(&wanted.network).and_then(|()| attach(netns, wanted));
-            match joined {
-                Ok(attached) => self.attached.push((wanted.clone(), attached)),
-                Err(error) => {
-                    for (attachment, _) in self.attached.drain(before..) {
-                        let _ = detach(&attachment);
-                    }
-                    return Err(error.into());
-                }
+            if let Err(error) = self.join(netns, wanted) {
+                let joined = self.attached.split_off(before);
+                self.leave(joined);
+                return Err(error);
             }
         }
         let wanted = |have: &Attachment| spec.networks.iter().any(|one| one.network.id == have.network.id);
         let (kept, left): (Vec<_>, Vec<_>) =
             std::mem::take(&mut self.attached).into_iter().partition(|(have, _)| wanted(have));
         self.attached = kept;
-        for (attachment, attached) in left {
-            drop(attached);
-            // what cannot be undone now is found by `container_net::check` later
-            let _ = detach(&attachment);
-        }
+        self.leave(left);
         self.serve_names(netns, spec)
     }
 
@@ -108,12 +118,10 @@ impl Networks {
         self.attached.iter().map(one).collect()
     }
 
-    /// Leaves every network. What cannot be undone now is found by `container_net::check` later.
+    /// Leaves every network.
     pub(super) fn detach(&mut self) {
         self.names = None;
-        for (attachment, attached) in self.attached.drain(..) {
-            drop(attached);
-            let _ = detach(&attachment);
-        }
+        let attached = std::mem::take(&mut self.attached);
+        self.leave(attached);
     }
 }
