@@ -4,7 +4,7 @@ use std::{
 };
 
 use crate::{
-    Attached, Attachment, Error, Host, MacAddr, Pool, Result,
+    Attached, Attachment, Error, Host, InterfaceName, MacAddr, Pool, Result,
     attachment::{leases_dir, names_dir},
     bridge::bridged_packets_filtered,
     conntrack,
@@ -17,6 +17,14 @@ use crate::{
         self, VethPair, add_address, add_default_route, create_veth, raise_inside, raise_loopback, raise_port,
     },
 };
+
+/// The host's end of a container that has left a network.
+#[derive(Debug)]
+#[must_use = "the interface stays until `Host::finish`"]
+pub struct Leaving {
+    index: u32,
+    name: InterfaceName,
+}
 
 /// [`Host::attach`] over connections of its own.
 pub fn attach(netns: BorrowedFd<'_>, attachment: &Attachment) -> Result<Attached> {
@@ -47,14 +55,35 @@ impl Host {
     /// Leaves the network: names, published ports and rules, the veth pair, leases. Idempotent, and goes on over
     /// errors: the first is returned. The container's namespace need not exist any more.
     pub fn detach(&mut self, attachment: &Attachment) -> Result<()> {
-        attachment.verify()?;
+        let (outcome, leaving) = self.leave(attachment);
+        outcome.and(leaving.map_or(Ok(()), |leaving| self.finish(&leaving)))
+    }
+
+    /// [`Host::detach`] but for the interface, which the kernel takes about 15 ms to take apart: it is marked, and stays for
+    /// [`Host::finish`]. If that is never called it goes with the container's namespace, or is found by [`check`](crate::check).
+    pub fn leave(&mut self, attachment: &Attachment) -> (Result<()>, Option<Leaving>) {
+        if let Err(error) = attachment.verify() {
+            return (Err(error), None);
+        }
+        let outcome = self.give_back(attachment);
+        let host = attachment.host_interface();
+        match route::mark_leaving(&mut self.route, host.as_str(), &attachment.alias()) {
+            Ok(index) => (outcome, index.map(|index| Leaving { index, name: host })),
+            Err(error) => (outcome.and(Err(error)), None),
+        }
+    }
+
+    /// Deletes an interface that was left. Idempotent.
+    pub fn finish(&mut self, leaving: &Leaving) -> Result<()> {
+        route::delete_left(&mut self.route, leaving.index, leaving.name.as_str())
+    }
+
+    fn give_back(&mut self, attachment: &Attachment) -> Result<()> {
         let owner = &attachment.endpoint.container_id;
         let network = &attachment.network;
         let names = Record::remove(&names_dir(&attachment.state_dir), owner);
         let rules = network.tables.remove_owner(&mut self.netfilter, &attachment.rule_owner());
-        let host = attachment.host_interface();
-        let link = route::delete_ours(&mut self.route, host.as_str(), &attachment.alias());
-        let mut outcome = names.and(rules).and(link.map(drop));
+        let mut outcome = names.and(rules);
         let mut addresses = Vec::new();
         for config in &network.subnets {
             let dir = leases_dir(&attachment.state_dir);

@@ -3,6 +3,8 @@ use std::{
     fmt,
     net::IpAddr,
     path::{Path, PathBuf},
+    thread,
+    time::{Duration, Instant},
 };
 
 use crate::{
@@ -12,7 +14,7 @@ use crate::{
     names::Record,
     netlink::Socket,
     nft::{Netfilter, Tables, network_elements},
-    route::{self, delete_ours},
+    route::{self, LEAVING, Link, delete_ours},
 };
 
 /// Something that is left over, missing, or in the way.
@@ -120,7 +122,7 @@ pub fn check(networks: &[(&NetworkConfig, &Path)], live_owners: &[&str]) -> Resu
     }
     let mut findings = Vec::new();
     let Host { netfilter, route: socket } = &mut Host::open()?;
-    let links = route::links(socket)?;
+    let links = settled_links(socket, &tables)?;
     for tables in &tables {
         stale_rules(netfilter, tables, &live, &known, &mut findings)?;
         for link in &links {
@@ -163,6 +165,24 @@ pub fn check(networks: &[(&NetworkConfig, &Path)], live_owners: &[&str]) -> Resu
     let dropped = netfilter.forward_drops()?.into_iter();
     findings.extend(dropped.map(|(table, chain)| Finding::ForwardDropped { table, chain }));
     Ok(findings)
+}
+
+/// How long an interface that was left may take to go.
+const LEAVING_TIME: Duration = Duration::from_secs(2);
+
+/// The interfaces, once those are gone that their containers have just left.
+fn settled_links(socket: &mut Socket, tables: &[Tables]) -> Result<Vec<Link>> {
+    let end = Instant::now() + LEAVING_TIME;
+    loop {
+        let links = route::links(socket)?;
+        let leaving = links.iter().filter_map(|link| link.alias.as_deref()).any(|alias| {
+            alias.ends_with(LEAVING) && tables.iter().any(|t| alias.split(':').next() == Some(t.name()))
+        });
+        if !leaving || Instant::now() > end {
+            return Ok(links);
+        }
+        thread::sleep(Duration::from_millis(5));
+    }
 }
 
 fn stale_rules(

@@ -70,7 +70,7 @@ mod ports;
 mod route;
 
 pub use address::{MacAddr, Subnet};
-pub use attach::{attach, detach};
+pub use attach::{Leaving, attach, detach};
 pub use attachment::{Attached, Attachment, Endpoint, Protocol, PublishedPort};
 pub use bridge::{ensure_network, remove_network};
 pub use check::{Finding, check, repair};

@@ -287,10 +287,44 @@ pub(crate) fn default_mtu(socket: &mut Socket) -> Result<u32> {
     Ok(socket.ask(&request, read_link)?.map_or(1500, |link| link.mtu))
 }
 
-/// Deletes an interface if it is there and its alias is `alias`.
+/// What the alias of an interface ends with whose container has left.
+pub(crate) const LEAVING: &str = ":leaving";
+
+/// Marks an interface of this alias as left and gives its number; none if there is no such interface.
+pub(crate) fn mark_leaving(socket: &mut Socket, name: &str, alias: &str) -> Result<Option<u32>> {
+    let Some(found) = link(socket, name)?.filter(|found| is_ours(found, alias)) else { return Ok(None) };
+    let mark = Message::new(SET_LINK, 0, format!("mark {name} as left"))
+        .raw(&link_header(found.index, 0, 0))
+        .text(IFLA_IFALIAS, &format!("{alias}{LEAVING}"));
+    match socket.run(&[mark]) {
+        // it has gone with its namespace
+        Err(e) if e.errno() == Some(rustix::io::Errno::NODEV.raw_os_error()) => Ok(None),
+        other => other.map(|()| Some(found.index)),
+    }
+}
+
+/// Deletes the interface of this number if it is marked as left.
+pub(crate) fn delete_left(socket: &mut Socket, index: u32, name: &str) -> Result<()> {
+    let request = Message::new(GET_LINK, 0, format!("look up {name}")).raw(&link_header(index, 0, 0));
+    let left = socket.ask(&request, read_link)?;
+    if !left.is_some_and(|link| link.alias.is_some_and(|alias| alias.ends_with(LEAVING))) {
+        return Ok(());
+    }
+    let delete = Message::new(DELETE_LINK, 0, format!("delete {name}")).raw(&link_header(index, 0, 0));
+    match socket.run(&[delete]) {
+        Err(e) if e.errno() == Some(rustix::io::Errno::NODEV.raw_os_error()) => Ok(()),
+        other => other,
+    }
+}
+
+fn is_ours(link: &Link, alias: &str) -> bool {
+    link.alias.as_deref().is_some_and(|found| found.strip_suffix(LEAVING).unwrap_or(found) == alias)
+}
+
+/// Deletes an interface if it is there and its alias is `alias`, left or not.
 pub(crate) fn delete_ours(socket: &mut Socket, name: &str, alias: &str) -> Result<bool> {
     let Some(found) = link(socket, name)? else { return Ok(false) };
-    if found.alias.as_deref() != Some(alias) {
+    if !is_ours(&found, alias) {
         return Ok(false);
     }
     match socket.run(&[delete_link(name)]) {

@@ -3,7 +3,7 @@
 use std::os::fd::BorrowedFd;
 
 use container_net::names::Server;
-use container_net::{Attached, Attachment, Host};
+use container_net::{Attached, Attachment, Host, Leaving};
 
 use super::{MonitorSpec, NetworkStatus};
 use crate::Error;
@@ -12,6 +12,8 @@ use crate::Error;
 pub(super) struct Networks {
     /// Opened for the first network, and kept: closing it waits for the kernel.
     host: Option<Host>,
+    /// Interfaces that the kernel has still to take apart.
+    leaving: Vec<Leaving>,
     attached: Vec<(Attachment, Attached)>,
     pub(super) names: Option<Server>,
 }
@@ -53,7 +55,7 @@ impl Networks {
             // the ports are free from here on
             drop(attached);
             if let Some(host) = &mut self.host {
-                let _ = host.detach(&attachment);
+                self.leaving.extend(host.leave(&attachment).1);
             }
         }
     }
@@ -94,6 +96,7 @@ impl Networks {
             std::mem::take(&mut self.attached).into_iter().partition(|(have, _)| wanted(have));
         self.attached = kept;
         self.leave(left);
+        self.finish();
         self.serve_names(netns, spec)
     }
 
@@ -118,10 +121,19 @@ impl Networks {
         self.attached.iter().map(one).collect()
     }
 
-    /// Leaves every network.
+    /// Leaves every network, all but for the interfaces.
     pub(super) fn detach(&mut self) {
         self.names = None;
         let attached = std::mem::take(&mut self.attached);
         self.leave(attached);
+    }
+
+    /// Waits until the kernel has taken apart the interfaces that were left.
+    pub(super) fn finish(&mut self) {
+        for leaving in self.leaving.drain(..) {
+            if let Some(host) = &mut self.host {
+                let _ = host.finish(&leaving);
+            }
+        }
     }
 }

@@ -66,6 +66,8 @@ pub(super) struct Monitor {
     pub(super) stop_signal: Signal,
     pub(super) signals: Signals,
     pub(super) lock: File,
+    /// The networks of the last process, which has ended.
+    left: Networks,
     pub(super) listener: UnixListener,
     pub(super) log: Option<Log>,
     pub(super) clients: Vec<Client>,
@@ -147,6 +149,7 @@ impl Monitor {
             stop_signal,
             signals,
             lock,
+            left: Networks::default(),
             listener,
             log,
             restarts: 0,
@@ -167,6 +170,7 @@ impl Monitor {
             Err(error) => {
                 self.tidy();
                 report(sync, &Report::of(&error));
+                self.left.finish();
                 return Err(error);
             }
         };
@@ -186,6 +190,7 @@ impl Monitor {
     }
 
     fn start(&mut self) -> Result<Process, Error> {
+        self.left.finish();
         let mut networks = Networks::default();
         let mut create = Create::new(&self.directory);
         create.gate = false;
@@ -232,6 +237,7 @@ impl Monitor {
             }
             Err(error) => {
                 networks.detach();
+                self.left = networks;
                 Err(error)
             }
         }
@@ -379,6 +385,7 @@ impl Monitor {
         }
         self.attachments = process.networks.same_again();
         process.networks.detach();
+        self.left = process.networks;
         if oom.unwrap_or(0) > 0 {
             self.event("oom", None);
         }
@@ -427,6 +434,8 @@ impl Monitor {
         self.tidy();
         // the lock goes before the command runs, which will want to see the container down
         drop(self.lock);
+        // nobody waits for this
+        self.left.finish();
         if !attached
             && let Some((program, rest)) = self.spec.exit_command.as_deref().and_then(<[String]>::split_first)
         {
