@@ -34,7 +34,10 @@ pub(crate) fn read_if_there(path: &Path) -> Result<Option<String>, Error> {
 }
 
 pub(crate) fn write_raw(path: &Path, value: &str) -> io::Result<()> {
-    let mut file = File::options().write(true).open(path)?;
+    put(&mut File::options().write(true).open(path)?, value)
+}
+
+fn put(file: &mut File, value: &str) -> io::Result<()> {
     // one write: the kernel takes a control file's value whole
     match file.write(value.as_bytes())? {
         n if n == value.len() => Ok(()),
@@ -43,11 +46,26 @@ pub(crate) fn write_raw(path: &Path, value: &str) -> io::Result<()> {
 }
 
 pub(crate) fn write(path: &Path, value: &str) -> Result<(), Error> {
-    write_raw(path, value).map_err(|source| Error::Write {
-        path: path.to_owned(),
-        value: value.to_owned(),
-        source,
-    })
+    write_each(path, [value])
+}
+
+/// Writes value after value to a file that takes each for itself; opening one costs more than ten writes.
+pub(crate) fn write_each(
+    path: &Path,
+    values: impl IntoIterator<Item = impl AsRef<str>>,
+) -> Result<(), Error> {
+    let mut opened = None;
+    for value in values {
+        let value = value.as_ref();
+        let done = if let Some(file) = &mut opened {
+            put(file, value)
+        } else {
+            let file = File::options().write(true).open(path);
+            file.and_then(|file| put(opened.insert(file), value))
+        };
+        done.map_err(|source| Error::Write { path: path.to_owned(), value: value.to_owned(), source })?;
+    }
+    Ok(())
 }
 
 /// The number after `key` in lines of `key number`.

@@ -350,12 +350,12 @@ fn filter_version_1(directory: &Path, target: &Whitelist, fresh: bool) -> Result
     let (allow, deny) = (directory.join("devices.allow"), directory.join("devices.deny"));
     if target.default_allow {
         file::write(&allow, "a")?;
-        return target.exceptions.iter().try_for_each(|rule| file::write(&deny, &rule.to_string()));
+        return file::write_each(&deny, target.exceptions.iter().map(ToString::to_string));
     }
     let now = if fresh { None } else { Whitelist::parse_list(&file::read(&directory.join("devices.list"))?) };
     let Some(now) = now else {
         file::write(&deny, "a")?;
-        return target.exceptions.iter().try_for_each(|rule| file::write(&allow, &rule.to_string()));
+        return file::write_each(&allow, target.exceptions.iter().map(ToString::to_string));
     };
     let within = |rule: &&crate::DeviceRule, list: &[crate::DeviceRule]| list.contains(rule);
     for rule in target.exceptions.iter().filter(|rule| !within(rule, &now)) {

@@ -279,7 +279,8 @@ impl Runtime {
         sandbox.preserved = options.preserved;
         sandbox.keyring = if options.new_keyring { Keyring::New } else { Keyring::Inherit };
         sandbox.parent_death_signal = options.parent_death_signal;
-        if options.gate {
+        let gate = options.gate;
+        if gate {
             sandbox.gate = Some(locked.directory.join(GATE));
         }
         let in_process =
@@ -316,7 +317,10 @@ impl Runtime {
         {
             console::send(path, &master)?;
         }
-        record.write(&locked.directory)?;
+        // without a gate nobody else can start it: the state is written once more, by `Created::start`
+        if gate {
+            record.write(&locked.directory)?;
+        }
         let group = group.clone();
         Ok(Created { runtime: self.clone(), id: id.clone(), record, group, hooks, child: Some(child) })
     }
