@@ -53,7 +53,8 @@ impl Host {
     }
 
     /// Leaves the network: names, published ports and rules, the veth pair, leases. Idempotent, and goes on over
-    /// errors: the first is returned. The container's namespace need not exist any more.
+    /// errors: the first is returned. The container's namespace need not exist any more. An interface that was left before
+    /// is not waited for.
     pub fn detach(&mut self, attachment: &Attachment) -> Result<()> {
         let (outcome, leaving) = self.leave(attachment);
         outcome.and(leaving.map_or(Ok(()), |leaving| self.finish(&leaving)))

@@ -290,9 +290,10 @@ pub(crate) fn default_mtu(socket: &mut Socket) -> Result<u32> {
 /// What the alias of an interface ends with whose container has left.
 pub(crate) const LEAVING: &str = ":leaving";
 
-/// Marks an interface of this alias as left and gives its number; none if there is no such interface.
+/// Marks an interface of this alias as left and gives its number; none if there is no such interface, or it was left already.
 pub(crate) fn mark_leaving(socket: &mut Socket, name: &str, alias: &str) -> Result<Option<u32>> {
-    let Some(found) = link(socket, name)?.filter(|found| is_ours(found, alias)) else { return Ok(None) };
+    let unmarked = |found: &Link| found.alias.as_deref() == Some(alias);
+    let Some(found) = link(socket, name)?.filter(unmarked) else { return Ok(None) };
     let mark = Message::new(SET_LINK, 0, format!("mark {name} as left"))
         .raw(&link_header(found.index, 0, 0))
         .text(IFLA_IFALIAS, &format!("{alias}{LEAVING}"));
