@@ -6,7 +6,7 @@ use container_image::ContainerConfig;
 use container_ns::CapSet;
 use serde_json::{Value, json};
 
-use crate::options::{ContainerOptions, DeviceSpec, Seccomp};
+use crate::options::{ContainerOptions, DeviceSpec, Resources, Seccomp};
 use crate::user::Identity;
 use crate::{Error, short_id};
 
@@ -232,31 +232,8 @@ impl Bundle<'_> {
     }
 
     fn resources(&self) -> Result<Value, Error> {
-        let resources = &self.options.resources;
-        let mut value = json!({ "devices": self.device_rules()? });
-        if let Some(memory) = resources.memory {
-            // Docker doubles the memory where swap is not given
-            let swap = resources.memory_swap.map_or(memory.0.saturating_mul(2), |swap| swap.0);
-            value["memory"] = json!({ "limit": memory.0, "swap": swap });
-        }
-        if let Some(reservation) = resources.memory_reservation {
-            value["memory"]["reservation"] = json!(reservation.0);
-        }
-        if let Some(cpus) = resources.cpus {
-            value["cpu"] = json!({ "period": 100_000, "quota": u64::from(cpus.0) * 100 });
-        }
-        if let Some(shares) = resources.cpu_shares {
-            value["cpu"]["shares"] = json!(shares);
-        }
-        if let Some(cpus) = &resources.cpuset_cpus {
-            value["cpu"]["cpus"] = json!(cpus);
-        }
-        if let Some(mems) = &resources.cpuset_mems {
-            value["cpu"]["mems"] = json!(mems);
-        }
-        if let Some(pids) = resources.pids {
-            value["pids"] = json!({ "limit": pids });
-        }
+        let mut value = limits(&self.options.resources);
+        value["devices"] = json!(self.device_rules()?);
         Ok(value)
     }
 
@@ -299,6 +276,35 @@ impl Bundle<'_> {
         }
         Ok(devices)
     }
+}
+
+/// Limits as `linux.resources` has them, without devices.
+pub(crate) fn limits(resources: &Resources) -> Value {
+    let mut value = json!({});
+    if let Some(memory) = resources.memory {
+        // Docker doubles the memory where swap is not given
+        let swap = resources.memory_swap.map_or(memory.0.saturating_mul(2), |swap| swap.0);
+        value["memory"] = json!({ "limit": memory.0, "swap": swap });
+    }
+    if let Some(reservation) = resources.memory_reservation {
+        value["memory"]["reservation"] = json!(reservation.0);
+    }
+    if let Some(cpus) = resources.cpus {
+        value["cpu"] = json!({ "period": 100_000, "quota": u64::from(cpus.0) * 100 });
+    }
+    if let Some(shares) = resources.cpu_shares {
+        value["cpu"]["shares"] = json!(shares);
+    }
+    if let Some(cpus) = &resources.cpuset_cpus {
+        value["cpu"]["cpus"] = json!(cpus);
+    }
+    if let Some(mems) = &resources.cpuset_mems {
+        value["cpu"]["mems"] = json!(mems);
+    }
+    if let Some(pids) = resources.pids {
+        value["pids"] = json!({ "limit": pids });
+    }
+    value
 }
 
 /// Kind, numbers and mode of a device of the host.

@@ -127,6 +127,8 @@ impl Engine {
         let named = self.images.find(&options.image)?;
         check(&options, &named.image)?;
         let networks = self.first_networks(&options)?;
+        self.resolve_links(&mut options)?;
+        self.volumes_of_others(&mut options)?;
         let id = name::new_id()?;
         self.prepare_volumes(&id, &mut options, &named.image)?;
         let made_up = options.name.is_none();
@@ -203,7 +205,7 @@ impl Engine {
         }
     }
 
-    fn describe(&self, row: &ContainerRow) -> Result<Container, Error> {
+    pub(crate) fn describe(&self, row: &ContainerRow) -> Result<Container, Error> {
         let options = decode(row)?;
         let status = self.status(&row.id);
         let phase = self.phase(row)?;
@@ -446,7 +448,7 @@ pub(crate) fn endpoint_options(row: &EndpointRow) -> Result<EndpointOptions, Err
     })
 }
 
-fn encode(id: &str, options: &ContainerOptions) -> Result<String, Error> {
+pub(crate) fn encode(id: &str, options: &ContainerOptions) -> Result<String, Error> {
     serde_json::to_string(options).map_err(|source| Error::Record {
         what: "container",
         id: id.to_owned(),

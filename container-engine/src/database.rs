@@ -219,6 +219,31 @@ impl Database {
         read().map_err(Error::database("cannot read the networks"))
     }
 
+    /// Gives a container another name; the id of the one that has it already.
+    pub(crate) fn rename(&mut self, id: &str, name: &str, options: &str) -> Result<Option<String>, Error> {
+        self.write("cannot rename the container", |transaction| {
+            let other = transaction
+                .query_row("SELECT id FROM containers WHERE name = ?1 AND id <> ?2", [name, id], |row| {
+                    row.get(0)
+                })
+                .optional()?;
+            if other.is_none() {
+                transaction.execute(
+                    "UPDATE containers SET name = ?2, options = ?3 WHERE id = ?1",
+                    [id, name, options],
+                )?;
+            }
+            Ok(other)
+        })
+    }
+
+    /// Records other options of a container.
+    pub(crate) fn set_options(&mut self, id: &str, options: &str) -> Result<(), Error> {
+        self.write("cannot record the options", |transaction| {
+            transaction.execute("UPDATE containers SET options = ?2 WHERE id = ?1", [id, options]).map(drop)
+        })
+    }
+
     /// Marks a network as going unless a container has a place in it; the ids of those that have.
     pub(crate) fn mark_network_removing(&mut self, id: &str) -> Result<Vec<String>, Error> {
         self.write("cannot mark the network", |transaction| {

@@ -50,6 +50,7 @@ mod events;
 mod exec;
 mod explain;
 mod images;
+mod links;
 mod live;
 mod logs;
 mod name;
@@ -59,9 +60,13 @@ mod poll;
 mod publish;
 mod registry;
 mod remove;
+mod rename;
 mod start;
 mod stop;
 mod time;
+mod top;
+mod update;
+mod usage;
 mod user;
 mod volumes;
 
@@ -84,9 +89,11 @@ pub use publish::parse_published;
 pub use registry::Pulled;
 pub use remove::RemoveOptions;
 pub use time::{now, parse_rfc3339, rfc3339};
+pub use top::Process;
+pub use usage::{Traffic, Usage};
 pub use user::Identity;
 
-pub use container_cgroup::{Bytes, Cpus};
+pub use container_cgroup::{Bytes, Cpus, Stats};
 pub use container_image::{
     Change, ChangeKind, ContainerConfig, Credential, Credentials, Digest, Empty, Error as ImageError, Http,
     HttpOptions, Import, Named, Platform, Progress, Pull, Reference, Registry,

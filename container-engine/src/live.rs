@@ -80,7 +80,18 @@ impl Engine {
         })
     }
 
-    fn give_orders(&self, row: &ContainerRow, spec: &MonitorSpec) -> Result<(), Error> {
+    /// Has the networks know a container that runs by its new name.
+    pub(crate) fn announce_name(&self, row: &ContainerRow) -> Result<(), Error> {
+        let mut spec = self.orders(row)?;
+        for attachment in &mut spec.networks {
+            attachment.endpoint.container_name.clone_from(&row.name);
+            attachment.announce()?;
+        }
+        spec.event_attributes.insert("name".to_owned(), row.name.clone());
+        self.give_orders(row, &spec)
+    }
+
+    pub(crate) fn give_orders(&self, row: &ContainerRow, spec: &MonitorSpec) -> Result<(), Error> {
         let bytes = serde_json::to_vec(spec).map_err(|source| Error::Record {
             what: "container",
             id: row.id.clone(),
@@ -90,7 +101,7 @@ impl Engine {
     }
 
     /// Has the monitor read its orders again, and waits until it has followed them.
-    fn reload(&self, row: &ContainerRow) -> Result<(), Error> {
+    pub(crate) fn reload(&self, row: &ContainerRow) -> Result<(), Error> {
         let failed =
             |source| Error::Io { action: "talk to the monitor of", path: row.name.clone().into(), source };
         let mut stream = self.connect_monitor(&row.id)?;

@@ -60,6 +60,10 @@ pub struct ContainerOptions {
     pub dns: Vec<IpAddr>,
     /// Search domains instead of the host's.
     pub dns_search: Vec<String>,
+    /// Further names for other containers, for this one alone: a container's name or id, and the name.
+    pub links: Vec<(String, String)>,
+    /// Containers whose volumes and bind mounts it gets too: a name or id, and `:ro` for them to be read-only.
+    pub volumes_from: Vec<String>,
     /// Volumes, bind mounts and tmpfs.
     pub mounts: Vec<MountSpec>,
     /// The root is read-only.
@@ -125,6 +129,26 @@ pub struct Resources {
     pub pids: Option<i64>,
     /// How likely the kernel kills it when memory is short, -1000 to 1000.
     pub oom_score_adj: Option<i32>,
+}
+
+impl Resources {
+    /// Takes over what `newer` says, and keeps the rest.
+    pub fn merge(&mut self, newer: &Self) {
+        fn take<T: Clone>(mine: &mut Option<T>, newer: Option<&T>) {
+            if let Some(newer) = newer {
+                *mine = Some(newer.clone());
+            }
+        }
+        take(&mut self.memory, newer.memory.as_ref());
+        take(&mut self.memory_swap, newer.memory_swap.as_ref());
+        take(&mut self.memory_reservation, newer.memory_reservation.as_ref());
+        take(&mut self.cpus, newer.cpus.as_ref());
+        take(&mut self.cpu_shares, newer.cpu_shares.as_ref());
+        take(&mut self.cpuset_cpus, newer.cpuset_cpus.as_ref());
+        take(&mut self.cpuset_mems, newer.cpuset_mems.as_ref());
+        take(&mut self.pids, newer.pids.as_ref());
+        take(&mut self.oom_score_adj, newer.oom_score_adj.as_ref());
+    }
 }
 
 /// The network of a container.

@@ -1,3 +1,4 @@
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader};
 use std::os::fd::OwnedFd;
@@ -16,6 +17,7 @@ use crate::containers::{Phase, decode, endpoint_options};
 use crate::database::{ContainerRow, EndpointRow};
 use crate::engine::{create_private, write_file};
 use crate::error::StartFailure;
+use crate::links::links;
 use crate::logs::LOG;
 use crate::networks::{NetworkDriver, driver};
 use crate::options::{ContainerOptions, NetworkMode, RestartPolicy};
@@ -104,6 +106,9 @@ impl Engine {
         let mut mounts = self.engine_files(row, &options, &networks)?;
         mounts.extend(self.volume_mounts(&options, &layers)?);
         let network = self.network_namespace(&options)?;
+        let mut options = options;
+        let linked = self.link_variables(row, &options)?;
+        options.env.splice(0..0, linked);
         let bundle = Bundle {
             id: &row.id,
             options: &options,
@@ -127,14 +132,9 @@ impl Engine {
             tty: options.tty,
             stdin_open: options.stdin_open,
             stdin_once: false,
-            resolv: resolv(&options, &networks),
+            resolv: resolv(&options, &networks, links(&options)),
             networks,
-            restart: match options.restart {
-                RestartPolicy::No => Restart::No,
-                RestartPolicy::OnFailure(max) => Restart::OnFailure { max: (max > 0).then_some(max) },
-                RestartPolicy::Always => Restart::Always,
-                RestartPolicy::UnlessStopped => Restart::UnlessStopped,
-            },
+            restart: restart_of(&options.restart),
             stop_signal: stop_signal.unwrap_or_else(|| "SIGTERM".to_owned()),
             stop_timeout_ms: options.stop_timeout.map_or(10_000, |timeout| timeout.as_millis() as u64),
             exit_command: self.exit_command(row),
@@ -316,8 +316,21 @@ impl Engine {
     }
 }
 
+pub(crate) fn restart_of(policy: &RestartPolicy) -> Restart {
+    match *policy {
+        RestartPolicy::No => Restart::No,
+        RestartPolicy::OnFailure(max) => Restart::OnFailure { max: (max > 0).then_some(max) },
+        RestartPolicy::Always => Restart::Always,
+        RestartPolicy::UnlessStopped => Restart::UnlessStopped,
+    }
+}
+
 /// The name service, wherever there is a network. The network `bridge` knows no names, as Docker has it.
-fn resolv(options: &ContainerOptions, networks: &[container_net::Attachment]) -> Option<Resolv> {
+fn resolv(
+    options: &ContainerOptions,
+    networks: &[container_net::Attachment],
+    links: BTreeMap<String, String>,
+) -> Option<Resolv> {
     if networks.is_empty() {
         return None;
     }
@@ -329,7 +342,7 @@ fn resolv(options: &ContainerOptions, networks: &[container_net::Attachment]) ->
     };
     let nameless =
         networks.iter().map(|attachment| &attachment.network).filter(|network| network.name == "bridge");
-    Some(Resolv { upstreams, nameless: nameless.map(|network| network.id.clone()).collect() })
+    Some(Resolv { upstreams, nameless: nameless.map(|network| network.id.clone()).collect(), links })
 }
 
 /// The ports to publish: those that were named, and with `-P` every exposed one at a free port.

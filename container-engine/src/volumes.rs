@@ -61,6 +61,29 @@ impl Engine {
         Ok((pruned.volumes, pruned.bytes))
     }
 
+    /// Adds the volumes and bind mounts of the containers that `volumes_from` names, where there is no mount of this one's own.
+    pub(crate) fn volumes_of_others(&self, options: &mut ContainerOptions) -> Result<(), Error> {
+        for text in options.volumes_from.clone() {
+            let (name, read_only) = match text.rsplit_once(':') {
+                Some((name, "ro")) => (name, true),
+                Some((name, "rw" | "z" | "Z")) => (name, false),
+                Some((_, mode)) => {
+                    return Err(Error::setting("volumes-from", &text, format!("{mode:?} is not ro or rw")));
+                }
+                None => (text.as_str(), false),
+            };
+            let other = crate::containers::decode(&self.find_row(name)?)?;
+            for mut spec in other.mounts {
+                let shared = matches!(spec.mount, Mount::Volume { .. } | Mount::Bind { .. });
+                if shared && options.mounts.iter().all(|own| own.target != spec.target) {
+                    spec.read_only |= read_only;
+                    options.mounts.push(spec);
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// Makes the volumes of a new container and notes that it has them; anonymous ones get their names in `options`.
     /// If one cannot be had, none is kept.
     pub(crate) fn prepare_volumes(

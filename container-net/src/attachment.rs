@@ -8,7 +8,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Error, InterfaceName, MacAddr, NetworkConfig, Result, network};
+use crate::{Error, InterfaceName, MacAddr, NetworkConfig, Result, names::Record, network};
 
 /// A transport protocol whose ports can be published.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -145,6 +145,18 @@ impl Attachment {
             *b"dv",
             &[self.network.tables.name(), &self.network.id, &self.endpoint.container_id],
         )
+    }
+
+    /// Has the network know a container that is attached by the names that are given here now. Atomic, idempotent.
+    pub fn announce(&self) -> Result<()> {
+        self.verify()?;
+        let owner = &self.endpoint.container_id;
+        let dir = names_dir(&self.state_dir);
+        let known = Record::all(&dir)?.into_iter().find(|record| record.container_id == *owner);
+        match known {
+            Some(record) => Record::of(self, &record.addresses).register(&dir),
+            None => Ok(()),
+        }
     }
 
     pub(crate) fn alias(&self) -> String {

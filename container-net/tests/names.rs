@@ -514,7 +514,7 @@ fn a_flood_of_connections_does_not_keep_others_out() {
 fn a_link_is_known_to_one_container() {
     let town = Town::new();
     let mut server = Server::bind(town.asker.namespace.fd(), &town.dirs, vec![]).unwrap();
-    server.link("db", "redis");
+    server.set_links([("db", "redis")], &town.dirs);
     let _server = Driven::new(server);
     assert_eq!(town.ask("DB", A).addresses, town.ask("redis", A).addresses);
 }

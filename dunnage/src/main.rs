@@ -4,7 +4,9 @@
 mod command;
 mod context;
 mod human;
+mod listing;
 mod table;
+mod template;
 mod terminal;
 
 use std::process::ExitCode;

@@ -69,6 +69,7 @@ pub struct Server {
     _netfilter: Netfilter,
     directory: Directory,
     links: HashMap<String, String>,
+    linked: Directory,
     upstream: Vec<SocketAddr>,
     pending: Vec<Pending>,
     connections: Vec<Connection>,
@@ -116,6 +117,7 @@ impl Server {
             _netfilter: netfilter,
             directory: Directory::new(state_dirs),
             links: HashMap::new(),
+            linked: Directory::new(std::iter::empty::<&Path>()),
             upstream,
             pending: Vec::new(),
             connections: Vec::new(),
@@ -124,9 +126,15 @@ impl Server {
         })
     }
 
-    /// Makes `alias` stand for another name, for this container alone (`--link name:alias`).
-    pub fn link(&mut self, alias: &str, name: &str) {
-        self.links.insert(alias.to_lowercase(), name.to_owned());
+    /// Makes aliases stand for other names, for this container alone (`--link name:alias`), instead of those before. The names
+    /// are looked up in the networks of `state_dirs`, which need not be among those whose every name is known.
+    pub fn set_links<'a, P: AsRef<Path>>(
+        &mut self,
+        links: impl IntoIterator<Item = (&'a str, &'a str)>,
+        state_dirs: impl IntoIterator<Item = P>,
+    ) {
+        self.links = links.into_iter().map(|(alias, name)| (alias.to_lowercase(), name.to_owned())).collect();
+        self.linked = Directory::new(state_dirs);
     }
 
     /// Takes other networks, as the container joins or leaves one.
@@ -297,8 +305,11 @@ impl Server {
         {
             return self.directory.reverse(address).map(Answer::Name);
         }
-        let target = self.links.get(&name.to_lowercase()).map_or(name, String::as_str);
-        let mut addresses = self.directory.lookup(target)?;
+        let linked = self.links.get(&name.to_lowercase()).and_then(|target| self.linked.lookup(target));
+        let mut addresses = match linked {
+            Some(addresses) => addresses,
+            None => self.directory.lookup(name)?,
+        };
         addresses.retain(|address| match query.kind {
             A => address.is_ipv4(),
             AAAA => address.is_ipv6(),

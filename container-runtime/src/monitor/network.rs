@@ -74,6 +74,10 @@ impl Networks {
             None if self.attached.is_empty() => {}
             None => self.names = Some(Server::bind(netns, directories, resolv.upstreams.clone())?),
         }
+        if let Some(server) = &mut self.names {
+            let links = resolv.links.iter().map(|(alias, name)| (alias.as_str(), name.as_str()));
+            server.set_links(links, self.attached.iter().map(|(attachment, _)| &attachment.state_dir));
+        }
         Ok(())
     }
 

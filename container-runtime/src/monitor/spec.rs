@@ -133,4 +133,7 @@ pub struct Resolv {
     /// Ids of networks whose names are not served: Docker's default bridge knows no names.
     #[serde(default)]
     pub nameless: Vec<String>,
+    /// What further names stand for, in any of the networks: `--link`.
+    #[serde(default)]
+    pub links: BTreeMap<String, String>,
 }

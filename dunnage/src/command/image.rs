@@ -7,6 +7,7 @@ use container_engine::{Engine, Named};
 use crate::command::{history, images, import, inspect, pull, push, rmi, save, tag};
 use crate::context::{Failure, Roots, print};
 use crate::human;
+use crate::listing::ObjectFormat;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Image {
@@ -40,6 +41,8 @@ pub(crate) enum Image {
 
 #[derive(Debug, Args)]
 pub(crate) struct Inspect {
+    #[command(flatten)]
+    format: ObjectFormat,
     /// Names or ids
     #[arg(required = true)]
     images: Vec<String>,
@@ -64,7 +67,9 @@ impl Image {
             Self::Ls(command) => command.run(roots).await,
             Self::Rm(command) => command.run(roots).await,
             Self::History(command) => command.run(roots).await,
-            Self::Inspect(command) => inspect::images(&roots.engine().await?, &command.images).await,
+            Self::Inspect(command) => {
+                inspect::images(&roots.engine().await?, &command.images, &command.format).await
+            }
             Self::Import(command) => command.run(roots).await,
             Self::Pull(command) => command.run(roots).await,
             Self::Push(command) => command.run(roots).await,
@@ -107,7 +112,7 @@ impl Prune {
 }
 
 /// Asks on standard input; silence means no.
-fn confirmed(what: &str) -> Result<bool, Failure> {
+pub(crate) fn confirmed(what: &str) -> Result<bool, Failure> {
     let mut output = std::io::stderr();
     write!(output, "WARNING! This will remove {what}.\nAre you sure you want to continue? [y/N] ")?;
     output.flush()?;

@@ -2,7 +2,7 @@ use clap::Args;
 
 use crate::context::{Failure, Roots, print};
 use crate::human;
-use crate::table::Table;
+use crate::listing::{Format, Listing};
 
 #[derive(Debug, Args)]
 pub(crate) struct Images {
@@ -18,6 +18,8 @@ pub(crate) struct Images {
     /// Only some: dangling=true or dangling=false
     #[arg(short, long, value_name = "FILTER")]
     filter: Vec<String>,
+    #[command(flatten)]
+    format: Format,
     /// Only images of this repository, or of this name
     repository: Option<String>,
 }
@@ -40,12 +42,12 @@ impl Images {
         let mut images = engine.images().await?;
         images.retain(|named| dangling.is_none_or(|dangling| named.names.is_empty() == dangling));
         images.reverse();
-        let mut header = vec!["REPOSITORY", "TAG"];
+        let mut columns = vec![("Repository", "REPOSITORY"), ("Tag", "TAG")];
         if self.digests {
-            header.push("DIGEST");
+            columns.push(("Digest", "DIGEST"));
         }
-        header.extend(["IMAGE ID", "CREATED", "SIZE"]);
-        let mut table = Table::new(&header);
+        columns.extend([("ID", "IMAGE ID"), ("CreatedSince", "CREATED"), ("Size", "SIZE")]);
+        let mut listing = Listing::new(&columns);
         let mut ids: Vec<String> = Vec::new();
         for named in &images {
             let none = || "<none>".to_owned();
@@ -65,13 +67,16 @@ impl Images {
                 });
             }
             for (repository, tag) in rows {
-                let mut row = vec![repository, tag];
-                if self.digests {
-                    row.push(named.image.descriptor.digest.to_string());
-                }
-                let created = named.image.config.created.as_deref().map(human::ago).unwrap_or_default();
-                row.extend([id.clone(), created, human::size(named.image.stored_size())]);
-                table.row(row);
+                let created = named.image.config.created.as_deref();
+                listing.row([
+                    ("Repository", repository),
+                    ("Tag", tag),
+                    ("Digest", named.image.descriptor.digest.to_string()),
+                    ("ID", id.clone()),
+                    ("CreatedSince", created.map(human::ago).unwrap_or_default()),
+                    ("CreatedAt", created.unwrap_or_default().to_owned()),
+                    ("Size", human::size(named.image.stored_size())),
+                ]);
                 if !ids.contains(&id) {
                     ids.push(id.clone());
                 }
@@ -80,7 +85,6 @@ impl Images {
         if self.quiet {
             return if ids.is_empty() { Ok(0) } else { print(ids.join("\n")).map(|()| 0) };
         }
-        table.print()?;
-        Ok(0)
+        listing.print(&self.format)
     }
 }

@@ -2,13 +2,16 @@ use clap::Args;
 use container_engine::{Container, Engine, Error, Named, Network, NetworkDriver, Phase};
 use serde_json::{Map, Value, json};
 
-use crate::context::{Failure, Roots, print};
+use crate::context::{Failure, Roots};
+use crate::listing::ObjectFormat;
 
 #[derive(Debug, Args)]
 pub(crate) struct Inspect {
     /// container, image, network or volume
     #[arg(long = "type", value_name = "TYPE")]
     kind: Option<String>,
+    #[command(flatten)]
+    format: ObjectFormat,
     /// Names or ids
     #[arg(required = true)]
     names: Vec<String>,
@@ -32,7 +35,7 @@ impl Inspect {
                 code = 1;
             }
         }
-        print(serde_json::to_string_pretty(&found)?)?;
+        self.format.print(&found)?;
         Ok(code)
     }
 
@@ -64,22 +67,42 @@ impl Inspect {
     }
 }
 
-pub(crate) async fn images(engine: &Engine, names: &[String]) -> Result<u8, Failure> {
+pub(crate) async fn images(engine: &Engine, names: &[String], format: &ObjectFormat) -> Result<u8, Failure> {
     let mut found = Vec::new();
     for name in names {
         found.push(image(&engine.image(name).await?)?);
     }
-    print(serde_json::to_string_pretty(&found)?)?;
+    format.print(&found)?;
     Ok(0)
 }
 
-pub(crate) async fn networks(engine: &Engine, names: &[String]) -> Result<u8, Failure> {
+pub(crate) async fn networks(
+    engine: &Engine,
+    names: &[String],
+    format: &ObjectFormat,
+) -> Result<u8, Failure> {
     let mut found = Vec::new();
     for name in names {
         found.push(network(&engine.network(name).await?));
     }
-    print(serde_json::to_string_pretty(&found)?)?;
+    format.print(&found)?;
     Ok(0)
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct InspectContainers {
+    #[command(flatten)]
+    format: ObjectFormat,
+    /// Names or ids
+    #[arg(required = true)]
+    names: Vec<String>,
+}
+
+impl InspectContainers {
+    pub(crate) async fn run(self, roots: &Roots) -> Result<u8, Failure> {
+        let Self { format, names } = self;
+        Inspect { kind: Some("container".to_owned()), format, names }.run(roots).await
+    }
 }
 
 /// A container in the words of Docker's `inspect`.

@@ -2,6 +2,7 @@
 
 mod attach;
 mod commit;
+mod container;
 mod create;
 mod events;
 mod exec;
@@ -17,18 +18,23 @@ mod logs;
 mod network;
 mod options;
 mod pause;
+mod port;
 mod ps;
 mod pull;
 mod push;
 mod reap;
+mod rename;
 mod rm;
 mod rmi;
 mod run;
 mod save;
 mod start;
+mod stats;
 mod stop;
 mod system;
 mod tag;
+mod top;
+mod update;
 mod volume;
 mod wait;
 
@@ -59,7 +65,6 @@ pub(crate) enum Command {
     /// Remove containers
     Rm(rm::Rm),
     /// List containers
-    #[command(alias = "container-ls")]
     Ps(ps::Ps),
     /// Run a command in a running container
     Exec(exec::Exec),
@@ -67,6 +72,19 @@ pub(crate) enum Command {
     Attach(attach::Attach),
     /// Show what a container has written
     Logs(logs::Logs),
+    /// Give a container another name
+    Rename(rename::Rename),
+    /// Change limits and the restart policy of containers
+    Update(update::Update),
+    /// Show the processes of a container
+    Top(top::Top),
+    /// Show what containers use, as it changes
+    Stats(stats::Stats),
+    /// Show where a container's ports are published
+    Port(port::Port),
+    /// Containers: everything about them
+    #[command(subcommand)]
+    Container(container::Container),
     /// Show everything known of containers, images, networks and volumes, as JSON
     Inspect(inspect::Inspect),
     /// Show what starting a container does, step by step, without doing it
@@ -135,6 +153,12 @@ pub(crate) async fn run(roots: Roots, command: Command) -> Result<u8, Failure> {
         Command::Exec(command) => command.run(&roots).await,
         Command::Attach(command) => command.run(&roots).await,
         Command::Logs(command) => command.run(&roots).await,
+        Command::Rename(command) => command.run(&roots).await,
+        Command::Update(command) => command.run(&roots).await,
+        Command::Top(command) => command.run(&roots).await,
+        Command::Stats(command) => command.run(&roots).await,
+        Command::Port(command) => command.run(&roots).await,
+        Command::Container(command) => command.run(&roots).await,
         Command::Inspect(command) => command.run(&roots).await,
         Command::Explain(command) => command.run(&roots).await,
         Command::Import(command) => command.run(&roots).await,

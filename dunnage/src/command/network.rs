@@ -6,7 +6,7 @@ use container_engine::{EndpointOptions, NetworkOptions, Subnet, short_id};
 use crate::command::inspect;
 use crate::command::options::pairs;
 use crate::context::{Failure, Roots, each, print};
-use crate::table::Table;
+use crate::listing::{Format, Listing, ObjectFormat};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Network {
@@ -16,7 +16,7 @@ pub(crate) enum Network {
     #[command(alias = "list")]
     Ls(Ls),
     /// Show everything known of networks, as JSON
-    Inspect(Names),
+    Inspect(InspectNames),
     /// Give a container a place in a network
     Connect(Connect),
     /// Take a container's place in a network away
@@ -66,10 +66,21 @@ pub(crate) struct Ls {
     /// Do not shorten ids
     #[arg(long)]
     no_trunc: bool,
+    #[command(flatten)]
+    format: Format,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct Names {
+    /// Networks
+    #[arg(required = true)]
+    networks: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct InspectNames {
+    #[command(flatten)]
+    format: ObjectFormat,
     /// Networks
     #[arg(required = true)]
     networks: Vec<String>,
@@ -112,19 +123,24 @@ impl Network {
                     let ids: Vec<String> = networks.iter().map(|network| id(&network.id)).collect();
                     return print(ids.join("\n")).map(|()| 0);
                 }
-                let mut table = Table::new(&["NETWORK ID", "NAME", "DRIVER", "SCOPE"]);
+                let mut listing = Listing::new(&[
+                    ("ID", "NETWORK ID"),
+                    ("Name", "NAME"),
+                    ("Driver", "DRIVER"),
+                    ("Scope", "SCOPE"),
+                ]);
                 for network in &networks {
-                    table.row([
-                        id(&network.id),
-                        network.name.clone(),
-                        network.driver.name().to_owned(),
-                        "local".to_owned(),
+                    listing.row([
+                        ("ID", id(&network.id)),
+                        ("Name", network.name.clone()),
+                        ("Driver", network.driver.name().to_owned()),
+                        ("Scope", "local".to_owned()),
+                        ("CreatedAt", network.created.clone()),
                     ]);
                 }
-                table.print()?;
-                Ok(0)
+                listing.print(&ls.format)
             }
-            Self::Inspect(names) => inspect::networks(&engine, &names.networks).await,
+            Self::Inspect(names) => inspect::networks(&engine, &names.networks, &names.format).await,
             Self::Connect(connect) => {
                 let options = EndpointOptions { aliases: connect.alias, ip: connect.ip };
                 engine.connect(&connect.network, &connect.container, &options).await?;

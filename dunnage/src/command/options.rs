@@ -74,6 +74,12 @@ pub(crate) struct ContainerArgs {
     /// Search domain
     #[arg(long, value_name = "DOMAIN")]
     dns_search: Vec<String>,
+    /// Know a container by a further name: CONTAINER[:NAME]
+    #[arg(long, value_name = "LINK")]
+    link: Vec<String>,
+    /// Take the volumes of a container: CONTAINER[:ro]
+    #[arg(long, value_name = "CONTAINER")]
+    volumes_from: Vec<String>,
     /// Mount a volume or a directory of the host: SOURCE:TARGET[:OPTIONS]
     #[arg(short, long, value_name = "VOLUME")]
     volume: Vec<String>,
@@ -196,6 +202,8 @@ impl ContainerArgs {
             extra_hosts: hosts(&self.add_host)?,
             dns: self.dns.clone(),
             dns_search: self.dns_search.clone(),
+            links: self.link.iter().map(|text| link(text)).collect(),
+            volumes_from: self.volumes_from.clone(),
             mounts: self.mounts()?,
             read_only: self.read_only,
             privileged: self.privileged,
@@ -333,6 +341,13 @@ fn tmpfs(text: &str) -> Result<MountSpec, Failure> {
         }
     }
     Ok(MountSpec::from_mount_flag(&flag.join(","), "/".as_ref()).map_err(container_engine::Error::from)?)
+}
+
+/// `CONTAINER[:NAME]`
+fn link(text: &str) -> (String, String) {
+    let (container, alias) = text.split_once(':').unwrap_or((text, text));
+    let alias = if alias.is_empty() { container } else { alias };
+    (container.to_owned(), alias.trim_start_matches('/').to_owned())
 }
 
 fn hosts(texts: &[String]) -> Result<Vec<(String, IpAddr)>, Failure> {

@@ -1,9 +1,9 @@
 use clap::Args;
-use container_engine::{Container, Mount, Phase, PublishedPort, short_id};
+use container_engine::{Container, Mount, MountSpec, Phase, PublishedPort, short_id};
 
 use crate::context::{Failure, Roots, print};
 use crate::human;
-use crate::table::Table;
+use crate::listing::{Format, Listing};
 
 #[derive(Debug, Args)]
 pub(crate) struct Ps {
@@ -22,7 +22,19 @@ pub(crate) struct Ps {
     /// Only some: name, id, status, ancestor, label, exited, network or volume, as KEY=VALUE
     #[arg(short, long, value_name = "FILTER")]
     filter: Vec<String>,
+    #[command(flatten)]
+    format: Format,
 }
+
+const COLUMNS: [(&str, &str); 7] = [
+    ("ID", "CONTAINER ID"),
+    ("Image", "IMAGE"),
+    ("Command", "COMMAND"),
+    ("RunningFor", "CREATED"),
+    ("Status", "STATUS"),
+    ("Ports", "PORTS"),
+    ("Names", "NAMES"),
+];
 
 impl Ps {
     pub(crate) async fn run(self, roots: &Roots) -> Result<u8, Failure> {
@@ -43,22 +55,33 @@ impl Ps {
                 .collect();
             return if ids.is_empty() { Ok(0) } else { print(ids.join("\n")).map(|()| 0) };
         }
-        let mut table =
-            Table::new(&["CONTAINER ID", "IMAGE", "COMMAND", "CREATED", "STATUS", "PORTS", "NAMES"]);
+        let mut listing = Listing::new(&COLUMNS);
         for container in &containers {
             let id = if self.no_trunc { container.id.as_str() } else { short_id(&container.id) };
-            table.row([
-                id.to_owned(),
-                container.image.clone(),
-                self.command(container),
-                human::ago(&container.created),
-                human::status(&container.phase),
-                ports(container),
-                container.name.clone(),
+            let networks: Vec<&str> =
+                container.networks.iter().map(|network| network.name.as_str()).collect();
+            let networks =
+                if networks.is_empty() { container.options.network.to_string() } else { networks.join(",") };
+            let labels: Vec<String> =
+                container.options.labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
+            let mounts: Vec<String> = container.options.mounts.iter().filter_map(source).collect();
+            listing.row([
+                ("ID", id.to_owned()),
+                ("Image", container.image.clone()),
+                ("Command", self.command(container)),
+                ("CreatedAt", container.created.clone()),
+                ("RunningFor", human::ago(&container.created)),
+                ("State", container.phase.name().to_owned()),
+                ("Status", human::status(&container.phase)),
+                ("Ports", ports(container)),
+                ("Names", container.name.clone()),
+                ("Networks", networks),
+                ("Labels", labels.join(",")),
+                ("Mounts", mounts.join(",")),
+                ("LocalVolumes", mounts.iter().filter(|mount| !mount.starts_with('/')).count().to_string()),
             ]);
         }
-        table.print()?;
-        Ok(0)
+        listing.print(&self.format)
     }
 
     fn command(&self, container: &Container) -> String {
@@ -81,12 +104,26 @@ pub(crate) fn ports(container: &Container) -> String {
 }
 
 pub(crate) fn port(port: &PublishedPort) -> String {
+    format!("{}->{}/{}", host_end(port), port.container_port, port.protocol)
+}
+
+/// The volume or the host's directory of a mount.
+fn source(spec: &MountSpec) -> Option<String> {
+    match &spec.mount {
+        Mount::Volume { name, .. } => name.clone(),
+        Mount::Bind { source, .. } => Some(source.display().to_string()),
+        _ => None,
+    }
+}
+
+/// `0.0.0.0:8080`
+pub(crate) fn host_end(port: &PublishedPort) -> String {
     let host = match port.host_ip {
         Some(std::net::IpAddr::V6(address)) => format!("[{address}]"),
         Some(address) => address.to_string(),
         None => "0.0.0.0".to_owned(),
     };
-    format!("{host}:{}->{}/{}", port.host_port, port.container_port, port.protocol)
+    format!("{host}:{}", port.host_port)
 }
 
 struct Filter {

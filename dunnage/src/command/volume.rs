@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use crate::command::options::pairs;
 use crate::context::{Failure, Roots, each, print};
 use crate::human;
-use crate::table::Table;
+use crate::listing::{Format, Listing, ObjectFormat};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Volume {
@@ -15,7 +15,7 @@ pub(crate) enum Volume {
     #[command(alias = "list")]
     Ls(Ls),
     /// Show everything known of volumes, as JSON
-    Inspect(Names),
+    Inspect(InspectNames),
     /// Remove volumes
     #[command(alias = "remove")]
     Rm(Names),
@@ -39,10 +39,21 @@ pub(crate) struct Create {
 }
 
 #[derive(Debug, Args)]
+pub(crate) struct InspectNames {
+    #[command(flatten)]
+    format: ObjectFormat,
+    /// Volumes
+    #[arg(required = true)]
+    volumes: Vec<String>,
+}
+
+#[derive(Debug, Args)]
 pub(crate) struct Ls {
     /// Names only
     #[arg(short, long)]
     quiet: bool,
+    #[command(flatten)]
+    format: Format,
 }
 
 #[derive(Debug, Args)]
@@ -81,19 +92,26 @@ impl Volume {
                     let names: Vec<&str> = volumes.iter().map(|volume| volume.name.as_str()).collect();
                     return if names.is_empty() { Ok(0) } else { print(names.join("\n")).map(|()| 0) };
                 }
-                let mut table = Table::new(&["DRIVER", "VOLUME NAME"]);
+                let mut listing = Listing::new(&[("Driver", "DRIVER"), ("Name", "VOLUME NAME")]);
                 for volume in volumes {
-                    table.row(["local".to_owned(), volume.name]);
+                    let labels: Vec<String> =
+                        volume.labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
+                    listing.row([
+                        ("Driver", "local".to_owned()),
+                        ("Name", volume.name),
+                        ("Mountpoint", volume.mountpoint.display().to_string()),
+                        ("Scope", "local".to_owned()),
+                        ("Labels", labels.join(",")),
+                    ]);
                 }
-                table.print()?;
-                Ok(0)
+                listing.print(&ls.format)
             }
             Self::Inspect(names) => {
                 let mut found = Vec::new();
                 for name in &names.volumes {
                     found.push(shown(&engine.volume(name).await?));
                 }
-                print(serde_json::to_string_pretty(&found)?)?;
+                names.format.print(&found)?;
                 Ok(0)
             }
             Self::Rm(names) => {
