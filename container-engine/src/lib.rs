@@ -63,6 +63,7 @@ mod remove;
 mod rename;
 mod start;
 mod stop;
+mod system;
 mod time;
 mod top;
 mod update;
@@ -88,6 +89,7 @@ pub use options::{
 pub use publish::parse_published;
 pub use registry::Pulled;
 pub use remove::RemoveOptions;
+pub use system::{DiskUsage, Information, Usage as KindUsage};
 pub use time::{now, parse_rfc3339, rfc3339};
 pub use top::Process;
 pub use usage::{Traffic, Usage};

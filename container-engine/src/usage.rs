@@ -75,20 +75,26 @@ impl Engine {
         let stats = self.runtime.stats(&container_id(&row.id)?)?;
         let read = |path: &str| fs::read_to_string(path).map_err(Error::io("read", path));
         let (host_cpu, processors) = host_processors(&read("/proc/stat")?);
-        let memory = read("/proc/meminfo")?;
-        let total = memory.lines().find_map(|line| line.strip_prefix("MemTotal:"));
-        let total = total.and_then(|rest| rest.split_whitespace().next()?.parse::<u64>().ok());
         Ok(Usage {
             read: SystemTime::now(),
             stats,
             host_cpu,
             processors,
-            host_memory: total.unwrap_or(0) * 1024,
+            host_memory: host_memory()?,
             // it may have ended meanwhile
             networks: fs::read_to_string(format!("/proc/{pid}/net/dev"))
                 .map_or_else(|_| BTreeMap::new(), |text| traffic(&text)),
         })
     }
+}
+
+/// Memory of the machine, bytes.
+pub(crate) fn host_memory() -> Result<u64, Error> {
+    let path = "/proc/meminfo";
+    let text = fs::read_to_string(path).map_err(Error::io("read", path))?;
+    let total = text.lines().find_map(|line| line.strip_prefix("MemTotal:"));
+    let total = total.and_then(|rest| rest.split_whitespace().next()?.parse::<u64>().ok());
+    Ok(total.unwrap_or(0) * 1024)
 }
 
 fn host_processors(stat: &str) -> (Duration, u64) {

@@ -70,6 +70,32 @@ pub(crate) fn size(bytes: u64) -> String {
     format!("{text}{unit}")
 }
 
+/// `1.95MiB`: four figures, powers of 1024, as Docker shows memory.
+#[allow(clippy::cast_precision_loss, reason = "four figures are shown")]
+pub(crate) fn memory(bytes: u64) -> String {
+    let mut value = bytes as f64;
+    let mut unit = "B";
+    for next in ["KiB", "MiB", "GiB", "TiB", "PiB"] {
+        if value < 1024.0 {
+            break;
+        }
+        value /= 1024.0;
+        unit = next;
+    }
+    let places = if unit == "B" || value >= 1000.0 {
+        0
+    } else if value >= 100.0 {
+        1
+    } else if value >= 10.0 {
+        2
+    } else {
+        3
+    };
+    let text = format!("{value:.places$}");
+    let text = if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.') } else { &text };
+    format!("{text}{unit}")
+}
+
 /// A text from a container or image without control characters, which could steer the terminal.
 pub(crate) fn plain(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
@@ -90,6 +116,11 @@ mod tests {
         assert_eq!(duration(Duration::from_secs(59)), "59 seconds");
         assert_eq!(duration(Duration::from_secs(61)), "About a minute");
         assert_eq!(duration(Duration::from_secs(7200)), "2 hours");
+        for (bytes, text) in
+            [(0, "0B"), (1023, "1023B"), (2_044_723, "1.95MiB"), (25_253_380_096, "23.52GiB")]
+        {
+            assert_eq!(memory(bytes), text);
+        }
         assert_eq!(plain("a\x1b[31mb"), "a\u{fffd}[31mb");
     }
 }

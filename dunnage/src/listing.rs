@@ -93,6 +93,10 @@ pub(crate) struct ObjectFormat {
 }
 
 impl ObjectFormat {
+    pub(crate) fn is_given(&self) -> bool {
+        self.format.is_some()
+    }
+
     /// A JSON array, or each in the format.
     pub(crate) fn print(&self, objects: &[Value]) -> Result<(), Failure> {
         match self.format.as_deref() {

@@ -206,3 +206,46 @@ fn lists_and_objects_are_shown_in_a_format_of_ones_own() {
     assert!(fs::read_dir(host.path("root/containers")).unwrap().next().is_none());
     host.leaves_nothing();
 }
+
+#[test]
+fn the_system_says_what_it_holds_and_gives_back_what_nobody_uses() {
+    let Some(host) = Host::with_image() else { return };
+    host.ok(&[
+        "run",
+        "--name",
+        "wrote",
+        "--network",
+        "none",
+        "-v",
+        "/data",
+        "bb",
+        "sh",
+        "-c",
+        "head -c 300000 /dev/zero > /x",
+    ]);
+    host.ok(&["network", "create", "idle"]);
+    let df = host.ok(&["system", "df", "--format", "{{.Type}} {{.TotalCount}} {{.Active}}"]);
+    assert_eq!(df, "Images 1 1\nContainers 1 0\nLocal Volumes 1 1\n");
+    assert_eq!(
+        host.ok(&["info", "-f", "{{.Containers}} {{.ContainersStopped}} {{.Images}} {{.OSType}}"]),
+        "1 1 1 linux\n"
+    );
+    assert!(host.ok(&["info"]).contains("Cgroup Version: "));
+    assert!(host.ok(&["version"]).starts_with("dunnage "));
+    assert!(host.ok(&["version", "-f", "{{.Client.Version}}"]).contains('.'));
+    // nobody says yes
+    host.ok(&["system", "prune"]);
+    assert!(host.ok(&["ps", "-a"]).contains("wrote"));
+    let pruned = host.ok(&["system", "prune", "-f", "--volumes", "-a"]);
+    for line in [
+        "Deleted Containers:",
+        "Deleted Networks:\nidle",
+        "Deleted Volumes:",
+        "untagged: bb:latest",
+        "Total reclaimed space: ",
+    ] {
+        assert!(pruned.contains(line), "{line}: {pruned}");
+    }
+    assert_eq!(host.ok(&["images", "-q"]), "");
+    host.leaves_nothing();
+}

@@ -1,5 +1,5 @@
 use clap::{Args, Subcommand};
-use container_engine::{Phase, RemoveOptions};
+use container_engine::{Engine, Phase, RemoveOptions};
 
 use crate::command::{
     attach, commit, create, exec, image, inspect, kill, logs, pause, port, ps, rename, rm, run, save, start,
@@ -105,17 +105,22 @@ impl Prune {
         if !self.force && !image::confirmed("all containers that do not run")? {
             return Ok(0);
         }
-        let engine = roots.engine().await?;
-        let mut removed = Vec::new();
-        for container in engine.containers().await? {
-            if matches!(container.phase, Phase::Created | Phase::Exited(_)) {
-                engine.remove_container(&container.id, RemoveOptions::default()).await?;
-                removed.push(container.id);
-            }
-        }
-        if !removed.is_empty() {
-            print(format_args!("Deleted Containers:\n{}", removed.join("\n")))?;
-        }
+        prune(&roots.engine().await?).await?;
         Ok(0)
     }
+}
+
+/// Removes every container that does not run, and says which.
+pub(crate) async fn prune(engine: &Engine) -> Result<(), Failure> {
+    let mut removed = Vec::new();
+    for container in engine.containers().await? {
+        if matches!(container.phase, Phase::Created | Phase::Exited(_)) {
+            engine.remove_container(&container.id, RemoveOptions::default()).await?;
+            removed.push(container.id);
+        }
+    }
+    if !removed.is_empty() {
+        print(format_args!("Deleted Containers:\n{}\n", removed.join("\n")))?;
+    }
+    Ok(())
 }

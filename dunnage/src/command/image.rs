@@ -88,27 +88,32 @@ impl Prune {
         if !self.force && !confirmed(what)? {
             return Ok(0);
         }
-        let used: Vec<String> =
-            engine.containers().await?.into_iter().map(|container| container.image_id).collect();
-        let before = blobs(&engine.images().await?);
-        let mut deleted = Vec::new();
-        for named in engine.images().await? {
-            let id = named.image.id.to_string();
-            if used.contains(&id) || (!self.all && !named.names.is_empty()) {
-                continue;
-            }
-            let removed = engine.remove_image(&id, true).await?;
-            deleted.extend(removed.untagged.iter().map(|name| format!("untagged: {}", name.familiar())));
-            deleted.extend(removed.deleted.iter().map(|id| format!("deleted: {id}")));
-        }
-        if !deleted.is_empty() {
-            print(format_args!("Deleted Images:\n{}\n", deleted.join("\n")))?;
-        }
-        let after = blobs(&engine.images().await?);
-        let freed = before.iter().filter(|(digest, _)| !after.contains_key(*digest)).map(|(_, size)| size);
-        print(format_args!("Total reclaimed space: {}", human::size(freed.sum())))?;
+        let freed = prune(engine, self.all).await?;
+        print(format_args!("Total reclaimed space: {}", human::size(freed)))?;
         Ok(0)
     }
+}
+
+/// Removes images without a name, or all that no container uses; says which, and gives the bytes that came back.
+pub(crate) async fn prune(engine: &Engine, all: bool) -> Result<u64, Failure> {
+    let used: Vec<String> =
+        engine.containers().await?.into_iter().map(|container| container.image_id).collect();
+    let before = blobs(&engine.images().await?);
+    let mut deleted = Vec::new();
+    for named in engine.images().await? {
+        let id = named.image.id.to_string();
+        if used.contains(&id) || (!all && !named.names.is_empty()) {
+            continue;
+        }
+        let removed = engine.remove_image(&id, true).await?;
+        deleted.extend(removed.untagged.iter().map(|name| format!("untagged: {}", name.familiar())));
+        deleted.extend(removed.deleted.iter().map(|id| format!("deleted: {id}")));
+    }
+    if !deleted.is_empty() {
+        print(format_args!("Deleted Images:\n{}\n", deleted.join("\n")))?;
+    }
+    let after = blobs(&engine.images().await?);
+    Ok(before.iter().filter(|(digest, _)| !after.contains_key(*digest)).map(|(_, size)| size).sum())
 }
 
 /// Asks on standard input; silence means no.

@@ -35,6 +35,7 @@ mod system;
 mod tag;
 mod top;
 mod update;
+mod version;
 mod volume;
 mod wait;
 
@@ -128,6 +129,10 @@ pub(crate) enum Command {
     Volume(volume::Volume),
     /// Show what happens, as it happens
     Events(events::Events),
+    /// Show what this engine is, and how much it holds
+    Info(system::Info),
+    /// Show the version
+    Version(version::Version),
     /// The engine itself
     #[command(subcommand)]
     System(system::System),
@@ -179,6 +184,8 @@ pub(crate) async fn run(roots: Roots, command: Command) -> Result<u8, Failure> {
         Command::Network(command) => command.run(&roots).await,
         Command::Volume(command) => command.run(&roots).await,
         Command::Events(command) => command.run(&roots).await,
+        Command::Info(command) => command.run(&roots).await,
+        Command::Version(command) => command.run(),
         Command::System(command) => command.run(&roots).await,
         Command::Reap(command) => command.run(&roots).await,
     }

@@ -1,10 +1,10 @@
 use std::net::IpAddr;
 
 use clap::{Args, Subcommand};
-use container_engine::{EndpointOptions, NetworkOptions, Subnet, short_id};
+use container_engine::{EndpointOptions, Engine, NetworkOptions, Subnet, short_id};
 
-use crate::command::inspect;
 use crate::command::options::pairs;
+use crate::command::{image, inspect};
 use crate::context::{Failure, Roots, each, print};
 use crate::listing::{Format, Listing, ObjectFormat};
 
@@ -25,7 +25,14 @@ pub(crate) enum Network {
     #[command(alias = "remove")]
     Rm(Names),
     /// Remove every network that no container has a place in
-    Prune,
+    Prune(Prune),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Prune {
+    /// Do not ask
+    #[arg(short, long)]
+    force: bool,
 }
 
 #[derive(Debug, Args)]
@@ -160,20 +167,30 @@ impl Network {
                 })
                 .await
             }
-            Self::Prune => {
-                for network in engine.networks().await? {
-                    let stays = matches!(network.name.as_str(), "bridge" | "host" | "none");
-                    if !stays
-                        && network.containers.is_empty()
-                        && engine.remove_network(&network.id).await.is_ok()
-                    {
-                        print(network.name)?;
-                    }
+            Self::Prune(command) => {
+                if command.force || image::confirmed("all networks that no container has a place in")? {
+                    prune(&engine).await?;
                 }
                 Ok(0)
             }
         }
     }
+}
+
+/// Removes every network that no container has a place in, and says which.
+pub(crate) async fn prune(engine: &Engine) -> Result<(), Failure> {
+    let mut removed = Vec::new();
+    for network in engine.networks().await? {
+        let stays = matches!(network.name.as_str(), "bridge" | "host" | "none");
+        // one that is used from now on is no failure
+        if !stays && network.containers.is_empty() && engine.remove_network(&network.id).await.is_ok() {
+            removed.push(network.name);
+        }
+    }
+    if !removed.is_empty() {
+        print(format_args!("Deleted Networks:\n{}\n", removed.join("\n")))?;
+    }
+    Ok(())
 }
 
 impl Create {

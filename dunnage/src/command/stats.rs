@@ -128,50 +128,10 @@ fn figures(before: Option<&Usage>, usage: &Usage) -> [String; 6] {
     let written: u64 = usage.stats.io.values().map(|io| io.written.0).sum();
     [
         format!("{:.2}%", before.map_or(0.0, |before| usage.cpu_percent(before))),
-        format!("{} / {}", binary(used), binary(limit)),
+        format!("{} / {}", human::memory(used), human::memory(limit)),
         format!("{share:.2}%"),
         format!("{} / {}", human::size(sum(|t| t.received)), human::size(sum(|t| t.sent))),
         format!("{} / {}", human::size(read), human::size(written)),
         usage.stats.pids.map_or_else(|| "--".to_owned(), |pids| pids.current.to_string()),
     ]
-}
-
-/// `1.95MiB`: four figures, powers of 1024, as Docker shows memory.
-#[allow(clippy::cast_precision_loss, reason = "four figures are shown")]
-fn binary(bytes: u64) -> String {
-    let mut value = bytes as f64;
-    let mut unit = "B";
-    for next in ["KiB", "MiB", "GiB", "TiB", "PiB"] {
-        if value < 1024.0 {
-            break;
-        }
-        value /= 1024.0;
-        unit = next;
-    }
-    let places = if unit == "B" || value >= 1000.0 {
-        0
-    } else if value >= 100.0 {
-        1
-    } else if value >= 10.0 {
-        2
-    } else {
-        3
-    };
-    let text = format!("{value:.places$}");
-    let text = if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.') } else { &text };
-    format!("{text}{unit}")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn memory_reads_as_dockers_does() {
-        for (bytes, text) in
-            [(0, "0B"), (1023, "1023B"), (2_044_723, "1.95MiB"), (25_253_380_096, "23.52GiB")]
-        {
-            assert_eq!(binary(bytes), text);
-        }
-    }
 }
