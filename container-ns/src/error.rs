@@ -185,10 +185,12 @@ impl Error {
     /// program is not to blame.
     pub fn exit_status(&self) -> Option<i32> {
         match self {
-            Self::Step { kind: StepKind::Execute, source, .. } => Some(match source.raw_os_error() {
-                Some(libc::ENOENT | libc::ENOTDIR) => 127,
-                _ => 126,
-            }),
+            Self::Step { kind: StepKind::Execute | StepKind::FindProgram, source, .. } => {
+                Some(match source.raw_os_error() {
+                    Some(libc::ENOENT | libc::ENOTDIR) => 127,
+                    _ => 126,
+                })
+            }
             _ => None,
         }
     }

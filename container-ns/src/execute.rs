@@ -61,7 +61,7 @@ calls! {
     Mkdir = "mkdirat", Mknod = "mknodat", Link = "symlinkat", Chown = "fchownat", Chmod = "fchmod", Copy = "copy of a file",
     Setns = "setns", Unshare = "unshare", Clone = "clone3", OpenTree = "open_tree", Move = "move_mount",
     SetAttr = "mount_setattr", Fsopen = "fsopen", Fsconfig = "fsconfig", FsCreate = "fsconfig(create)",
-    FsReconfigure = "fsconfig(reconfigure)", Fsmount = "fsmount", Fspick = "fspick", Pivot = "pivot_root", Umount = "umount2",
+    FsReconfigure = "fsconfig(reconfigure)", Fsmount = "fsmount", Fspick = "fspick", Pivot = "pivot_root", Chroot = "chroot", Mempolicy = "set_mempolicy", Umount = "umount2",
     Chdir = "fchdir", Cwd = "check that the working directory is inside the root", Prctl = "prctl", Keyctl = "keyctl",
     Setgroups = "setgroups", Setgid = "setresgid", Setuid = "setresuid", Capset = "capset", Limit = "prlimit64",
     Dup = "dup3", CloseRange = "close_range", Setsid = "setsid", Ioctl = "ioctl", Loopback = "ioctl(SIOCSIFFLAGS)",
@@ -255,12 +255,12 @@ fn act(context: &Context<'_>, state: &mut State, step: &Step, number: u32) -> Do
         }
         Step::MountIn { name, fs } => {
             let mount = make(state, fs)?;
-            match sys::mkdirat(state.dir, name, 0o755) {
-                Ok(_) | Err(libc::EEXIST) => {}
-                Err(errno) => return fail(errno, Did::Mkdir),
-            }
-            sys::move_mount_at(mount, state.dir, name).did(Did::Move)?;
-            release(mount);
+            attach_in(state, mount, name)?;
+        }
+        Step::BindIn { name, from, settings } => {
+            let tree = sys::open_tree(libc::AT_FDCWD, from, TREE_CLONE).did(Did::OpenTree)?;
+            set(tree, settings)?;
+            attach_in(state, tree, name)?;
         }
         Step::TmpCopyUp { target, fs, settings } => {
             let mount = make(state, fs)?;
@@ -331,6 +331,11 @@ fn act(context: &Context<'_>, state: &mut State, step: &Step, number: u32) -> Do
             sys::umount_detach(c".").did(Did::Umount)?;
             sys::chdir(c"/").did(Did::Chdir)?;
         }
+        Step::Chroot => {
+            sys::fchdir(state.root).did(Did::Chdir)?;
+            sys::chroot(c".").did(Did::Chroot)?;
+            sys::chdir(c"/").did(Did::Chdir)?;
+        }
         Step::RootPropagation(flag) => {
             let attr = MountAttr { propagation: *flag, ..MountAttr::default() };
             sys::mount_setattr(libc::AT_FDCWD, c"/", 0, &attr).did(Did::SetAttr)?;
@@ -348,6 +353,9 @@ fn act(context: &Context<'_>, state: &mut State, step: &Step, number: u32) -> Do
         }
         Step::CpuAffinity(mask) => {
             sys::sched_setaffinity(mask).did(Did::Affinity)?;
+        }
+        Step::MemoryPolicy { mode, nodes } => {
+            sys::set_mempolicy(*mode, nodes).did(Did::Mempolicy)?;
         }
         Step::NewSession => {
             sys::setsid().did(Did::Setsid)?;
@@ -432,11 +440,16 @@ fn act(context: &Context<'_>, state: &mut State, step: &Step, number: u32) -> Do
                 let _ = sys::close(listener as RawFd);
             }
         }
+        Step::Find(candidates) => {
+            if !matches!(context.gate, GateWait::Open) {
+                find(candidates)?;
+            }
+        }
         Step::Gate => gate(context, state, number)?,
         Step::Execute { candidates, argv, env } => {
             sys::signal_mask(0);
             let mut worst = libc::ENOENT;
-            for path in candidates {
+            for path in candidates.iter() {
                 match sys::execute(path, argv, env) {
                     libc::ENOENT | libc::ENOTDIR => {}
                     libc::EACCES => worst = libc::EACCES,
@@ -447,6 +460,19 @@ fn act(context: &Context<'_>, state: &mut State, step: &Step, number: u32) -> Do
         }
     }
     Ok(())
+}
+
+/// Answers as `execve` would to what is missing, no file or not executable; all else is left to `execve` itself.
+fn find(candidates: &[std::ffi::CString]) -> Done {
+    let mut worst = libc::ENOENT;
+    for path in candidates {
+        match sys::executable(path) {
+            Err(libc::ENOENT | libc::ENOTDIR) => {}
+            Err(libc::EACCES) => worst = libc::EACCES,
+            _ => return Ok(()),
+        }
+    }
+    fail(worst, Did::Exec)
 }
 
 fn second_clone(context: &Context<'_>, state: &State, flags: u64, number: u32) -> Done {
@@ -593,6 +619,17 @@ fn close_left(context: &Context<'_>, state: &mut State) -> Done {
         }
     }
     (state.dir, state.null, state.empty) = (-1, -1, -1);
+    Ok(())
+}
+
+/// Attaches a mount at a name, made if missing, in the directory that is open.
+fn attach_in(state: &State, mount: RawFd, name: &CStr) -> Done {
+    match sys::mkdirat(state.dir, name, 0o755) {
+        Ok(_) | Err(libc::EEXIST) => {}
+        Err(errno) => return fail(errno, Did::Mkdir),
+    }
+    sys::move_mount_at(mount, state.dir, name).did(Did::Move)?;
+    release(mount);
     Ok(())
 }
 

@@ -96,8 +96,8 @@ pub use mount::{
 pub use namespaces::{Namespace, NamespaceKind, Namespaces, TimeOffset, TimeOffsets};
 pub use plan::{Plan, StepLine};
 pub use process::{
-    IoClass, IoPriority, JoinCgroup, Keyring, Label, Resource, Rlimit, Scheduler, Stdio, Terminal, User,
-    WindowSize,
+    IoClass, IoPriority, JoinCgroup, Keyring, Label, MemoryPolicy, Resource, Rlimit, Scheduler, Stdio,
+    Terminal, User, WindowSize,
 };
 pub use root::{Propagation, Root};
 pub use sandbox::Sandbox;

@@ -2,20 +2,20 @@
 
 use std::borrow::Cow;
 use std::fs::File;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use oci_spec::runtime as spec;
 
 use crate::{
     Action, Arch, CapSet, Capabilities, Comparison, Condition, Device, DeviceKind, Error, Filesystem, Filter,
-    FilterFlags, IdMap, IdMaps, IoClass, IoPriority, Label, Namespace, NamespaceKind, Namespaces,
-    Propagation, Resource, Rlimit, Root, Rule, Sandbox, Scheduler, Seccomp, Terminal, TimeOffset, User,
-    WindowSize, default_devices, default_symlinks, oci_mount,
+    FilterFlags, IdMap, IdMaps, IoClass, IoPriority, Label, MemoryPolicy, Namespace, NamespaceKind,
+    Namespaces, Propagation, Resource, Rlimit, Root, Rule, Sandbox, Scheduler, Seccomp, Terminal, TimeOffset,
+    User, WindowSize, default_devices, default_symlinks, oci_mount,
 };
 
 impl Sandbox {
     /// What an OCI configuration asks of this crate: process, root, mounts, and of `linux` everything but resources, the
-    /// cgroup path, Intel RDT and net devices. Hooks, annotations and the cgroup are the runtime's to add.
+    /// cgroup path and net devices (Intel RDT is refused). Hooks, annotations and the cgroup are the runtime's to add.
     ///
     /// Relative paths (`root.path`, sources of binds) are relative to `bundle`, an absolute path. As runc does, the default
     /// devices and links of the specification are added unless `/dev` is a bind; capabilities that the caller does not have are left out.
@@ -40,11 +40,16 @@ impl Sandbox {
             sandbox.read_only_root = root.readonly().unwrap_or(false);
             sandbox.root = Root::Path(bundle.join(root.path()));
         }
+        let label = linux.and_then(|linux| linux.mount_label().as_deref()).filter(|label| !label.is_empty());
+        if let Some(label) = label
+            && !selinux()
+        {
+            return Err(bad("linux.mountLabel", label, NO_SELINUX));
+        }
+        let maps = linux.filter(|_| sandbox.namespaces.user.is_new());
         for (index, mount) in config.mounts().iter().flatten().enumerate() {
             let pointer = format!("mounts[{index}]");
-            let label =
-                linux.and_then(|linux| linux.mount_label().as_deref()).filter(|label| !label.is_empty());
-            let converted = oci_mount::convert(mount, bundle, &pointer, label)?;
+            let converted = oci_mount::convert(mount, bundle, &pointer, label, maps)?;
             if mount.destination() == Path::new("/")
                 && !matches!(converted.kind, crate::MountKind::Remount(_))
             {
@@ -86,8 +91,10 @@ impl Sandbox {
             );
         }
         devices(&mut sandbox, linux.devices().as_deref().unwrap_or_default())?;
-        sandbox.masked_paths = linux.masked_paths().iter().flatten().map(PathBuf::from).collect();
-        sandbox.read_only_paths = linux.readonly_paths().iter().flatten().map(PathBuf::from).collect();
+        // the specification wants absolute paths; a relative one can only mean one of the root, and runc takes it
+        let in_root = |path: &String| Path::new("/").join(path);
+        sandbox.masked_paths = linux.masked_paths().iter().flatten().map(in_root).collect();
+        sandbox.read_only_paths = linux.readonly_paths().iter().flatten().map(in_root).collect();
         sandbox.sysctls =
             linux.sysctl().iter().flatten().map(|(key, value)| (key.clone(), value.clone())).collect();
         sandbox.sysctls.sort();
@@ -101,8 +108,12 @@ impl Sandbox {
                 spec::LinuxPersonalityDomain::PerLinux32 => 8,
             });
         }
-        if let Some(policy) = linux.memory_policy() {
-            return Err(bad("linux.memoryPolicy", &format!("{:?}", policy.mode()), "is not supported"));
+        sandbox.memory_policy = linux.memory_policy().as_ref().map(memory_policy).transpose()?;
+        if linux.intel_rdt().is_some() {
+            // a class of service is the host's to give: nothing of this suite makes one
+            let mounted = Path::new("/sys/fs/resctrl/schemata").exists();
+            let reason = if mounted { "is not supported" } else { "resctrl is not mounted on this host" };
+            return Err(bad("linux.intelRdt", "", reason));
         }
         if let Some(filter) = linux.seccomp() {
             sandbox.seccomp = Some(Seccomp::new(&filter_from_oci(filter)?)?);
@@ -137,7 +148,7 @@ impl Sandbox {
         self.user = Some(User {
             uid: user.uid(),
             gid: user.gid(),
-            additional_gids: user.additional_gids().clone().unwrap_or_default(),
+            additional_gids: distinct(user.additional_gids().as_deref().unwrap_or_default()),
             umask: user.umask(),
         });
         let sets = capabilities(process.capabilities().as_ref())?;
@@ -157,7 +168,25 @@ impl Sandbox {
             Terminal::None
         };
         let filled = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
-        self.label = match (filled(process.apparmor_profile()), filled(process.selinux_label())) {
+        let (profile, label) = (filled(process.apparmor_profile()), filled(process.selinux_label()));
+        if let Some(label) = &label
+            && !selinux()
+        {
+            return Err(bad("process.selinuxLabel", label, NO_SELINUX));
+        }
+        let profile = match profile {
+            // what there is without AppArmor
+            Some(name) if name == "unconfined" && !app_armor() => None,
+            Some(name) if !app_armor() => {
+                return Err(bad(
+                    "process.apparmorProfile",
+                    &name,
+                    "the kernel has no AppArmor, or it is off",
+                ));
+            }
+            other => other,
+        };
+        self.label = match (profile, label) {
             (Some(_), Some(label)) => {
                 return Err(bad(
                     "process.selinuxLabel",
@@ -171,10 +200,12 @@ impl Sandbox {
         };
         self.io_priority = process.io_priority().map(io_priority).transpose()?;
         self.scheduler = process.scheduler().as_ref().map(scheduler);
-        if let Some(affinity) = process.exec_cpu_affinity()
-            && let Some(text) = affinity.cpu_affinity_final().as_ref().or(affinity.initial().as_ref())
-        {
-            self.cpu_affinity = Some(cpus(text)?);
+        let list = |text: &Option<String>| {
+            filled(text).map(|text| numbers("process.execCPUAffinity", &text)).transpose()
+        };
+        if let Some(affinity) = process.exec_cpu_affinity() {
+            self.initial_cpu_affinity = list(affinity.initial())?;
+            self.cpu_affinity = list(affinity.cpu_affinity_final())?;
         }
         Ok(())
     }
@@ -328,9 +359,56 @@ fn scheduler(scheduler: &spec::Scheduler) -> Scheduler {
     }
 }
 
+fn memory_policy(policy: &spec::LinuxMemoryPolicy) -> Result<MemoryPolicy, Error> {
+    use spec::{MemoryPolicyFlagType as F, MemoryPolicyModeType as M};
+    let mode = match policy.mode() {
+        M::MpolDefault => 0,
+        M::MpolPreferred => 1,
+        M::MpolBind => 2,
+        M::MpolInterleave => 3,
+        M::MpolLocal => 4,
+        M::MpolPreferredMany => 5,
+        M::MpolWeightedInterleave => 6,
+    };
+    let flags = policy.flags().iter().flatten().fold(0, |flags, flag| {
+        flags
+            | match flag {
+                F::MpolFNumaBalancing => 1 << 13,
+                F::MpolFRelativeNodes => 1 << 14,
+                F::MpolFStaticNodes => 1 << 15,
+            }
+    });
+    let nodes = policy.nodes().as_deref().filter(|nodes| !nodes.is_empty());
+    let nodes =
+        nodes.map(|nodes| numbers("linux.memoryPolicy.nodes", nodes)).transpose()?.unwrap_or_default();
+    Ok(MemoryPolicy { mode, flags, nodes })
+}
+
+const NO_SELINUX: &str = "the kernel has no SELinux, or it is off";
+
+/// Whether SELinux is there: its file system is registered only then.
+fn selinux() -> bool {
+    std::fs::read_to_string("/proc/filesystems").is_ok_and(|text| text.contains("selinuxfs"))
+}
+
+fn app_armor() -> bool {
+    std::fs::read_to_string("/sys/module/apparmor/parameters/enabled").is_ok_and(|text| text.starts_with('Y'))
+}
+
+/// Without what comes a second time.
+fn distinct(groups: &[u32]) -> Vec<u32> {
+    let mut out: Vec<u32> = Vec::with_capacity(groups.len());
+    for group in groups {
+        if !out.contains(group) {
+            out.push(*group);
+        }
+    }
+    out
+}
+
 /// `0-3,7`
-fn cpus(text: &str) -> Result<Vec<u32>, Error> {
-    let fail = || bad("process.execCPUAffinity", text, "is not a list of CPUs below 1024");
+fn numbers(pointer: &str, text: &str) -> Result<Vec<u32>, Error> {
+    let fail = || bad(pointer, text, "is not a list of numbers below 1024");
     let mut out = Vec::new();
     for part in text.split(',') {
         let (first, last) = part.split_once('-').unwrap_or((part, part));

@@ -41,12 +41,14 @@ fn attribute(word: &str) -> Option<(MountFlags, bool, bool)> {
     Some((flag, set, true))
 }
 
-/// One mount. `label` is `linux.mountLabel`.
+/// One mount. `label` is `linux.mountLabel`; `linux` has the id maps that an `idmap` without maps of its own takes, those of a new
+/// user namespace.
 pub(crate) fn convert(
     mount: &spec::Mount,
     bundle: &Path,
     pointer: &str,
     label: Option<&str>,
+    linux: Option<&spec::Linux>,
 ) -> Result<Mount, Error> {
     let destination = mount.destination();
     if !destination.is_absolute() {
@@ -103,12 +105,17 @@ pub(crate) fn convert(
         }
     }
     let has_maps = mount.uid_mappings().is_some() || mount.gid_mappings().is_some();
-    if idmap.is_some() && !has_maps {
-        return Err(bad(&format!("{pointer}.options"), "idmap", "needs uidMappings and gidMappings"));
-    }
-    if has_maps {
-        let users = mount.uid_mappings().iter().flatten().map(id_map).collect();
-        let groups = mount.gid_mappings().iter().flatten().map(id_map).collect();
+    if has_maps || idmap.is_some() {
+        let (users, groups) = if has_maps {
+            (mount.uid_mappings(), mount.gid_mappings())
+        } else if let Some(linux) = linux {
+            (linux.uid_mappings(), linux.gid_mappings())
+        } else {
+            let reason = "needs uidMappings and gidMappings, or a new user namespace with some";
+            return Err(bad(&format!("{pointer}.options"), "idmap", reason));
+        };
+        let users = users.iter().flatten().map(id_map).collect();
+        let groups = groups.iter().flatten().map(id_map).collect();
         out.idmap = Some((MountIdMap::Maps { users, groups }, idmap.unwrap_or(false)));
     }
     if remount {
@@ -206,7 +213,7 @@ mod tests {
             .options(options.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>())
             .build()
             .unwrap();
-        convert(&mount, Path::new("/bundle"), "mounts[2]", None)
+        convert(&mount, Path::new("/bundle"), "mounts[2]", None, None)
     }
 
     #[test]

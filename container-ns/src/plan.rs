@@ -39,6 +39,8 @@ pub struct StepLine<'a> {
     pub kind: StepKind,
     /// What it is done to, and with which value.
     pub object: &'a str,
+    /// Which of [`Sandbox::mounts`](crate::Sandbox::mounts) it belongs to; one may take several steps.
+    pub mount: Option<usize>,
 }
 
 impl Plan {
@@ -52,6 +54,7 @@ impl Plan {
             number,
             kind: entry.kind,
             object: &entry.object,
+            mount: entry.mount,
         })
     }
 

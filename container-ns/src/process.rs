@@ -155,6 +155,17 @@ pub struct Scheduler {
     pub period: u64,
 }
 
+/// Where memory comes from on a NUMA host, `set_mempolicy(2)`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct MemoryPolicy {
+    /// `MPOL_*` number.
+    pub mode: u32,
+    /// `MPOL_F_*` bits.
+    pub flags: u32,
+    /// Nodes, by number, below 1024.
+    pub nodes: Vec<u32>,
+}
+
 /// I/O priority class, `ioprio_set(2)`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum IoClass {

@@ -5,8 +5,9 @@ use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 
 use crate::{
-    Capabilities, Device, Error, Hook, IdMaps, IoPriority, JoinCgroup, Keyring, Label, Mount, Namespaces,
-    Plan, Propagation, Rlimit, Root, Scheduler, Seccomp, Stdio, Symlink, Terminal, TimeOffsets, User,
+    Capabilities, Device, Error, Hook, IdMaps, IoPriority, JoinCgroup, Keyring, Label, MemoryPolicy, Mount,
+    Namespaces, Plan, Propagation, Rlimit, Root, Scheduler, Seccomp, Stdio, Symlink, Terminal, TimeOffsets,
+    User,
 };
 
 /// Everything about a process that is to be put into a container: plain data, nothing happens until it is compiled.
@@ -33,6 +34,9 @@ pub struct Sandbox {
     /// Propagation of the root mount, `rootfsPropagation` of the OCI specification. `None` is private. The caller's mounts are never
     /// shared with the new namespace as a whole: a bind that is to receive or exchange mounts with the host says so itself.
     pub root_propagation: Option<Propagation>,
+    /// Enter the root by `chroot(2)` where it lies over the old one, instead of `pivot_root(2)`: the only way on an initramfs, which cannot
+    /// be pivoted away from. **Weaker**: the host's mounts stay below, and a process with `CAP_SYS_CHROOT` or `CAP_SYS_ADMIN` gets at them.
+    pub no_pivot: bool,
     /// Mount the root read-only, after everything in it is made.
     pub read_only_root: bool,
     /// Mounts in this order.
@@ -76,8 +80,12 @@ pub struct Sandbox {
     pub scheduler: Option<Scheduler>,
     /// I/O priority.
     pub io_priority: Option<IoPriority>,
+    /// CPUs it may run on before it enters its cgroup, by number.
+    pub initial_cpu_affinity: Option<Vec<u32>>,
     /// CPUs it may run on, by number.
     pub cpu_affinity: Option<Vec<u32>>,
+    /// NUMA memory policy.
+    pub memory_policy: Option<MemoryPolicy>,
     /// Execution domain, `personality(2)`.
     pub personality: Option<u32>,
     /// Label of a security module.

@@ -47,6 +47,7 @@ pub enum StepKind {
     Scheduler,
     IoPriority,
     CpuAffinity,
+    MemoryPolicy,
     NewSession,
     Stdio,
     Rlimit,
@@ -60,6 +61,7 @@ pub enum StepKind {
     ParentDeathSignal,
     PreserveDescriptors,
     Seccomp,
+    FindProgram,
     StartGate,
     Execute,
 }
@@ -101,6 +103,7 @@ impl fmt::Display for StepKind {
             Self::Scheduler => "scheduler",
             Self::IoPriority => "io priority",
             Self::CpuAffinity => "cpu affinity",
+            Self::MemoryPolicy => "memory policy",
             Self::NewSession => "new session",
             Self::Stdio => "stdio",
             Self::Rlimit => "rlimit",
@@ -114,6 +117,7 @@ impl fmt::Display for StepKind {
             Self::ParentDeathSignal => "parent death signal",
             Self::PreserveDescriptors => "preserve descriptors",
             Self::Seccomp => "seccomp",
+            Self::FindProgram => "find program",
             Self::StartGate => "start gate",
             Self::Execute => "execute",
         })
@@ -126,6 +130,8 @@ pub(crate) struct Entry {
     pub(crate) step: Step,
     pub(crate) kind: StepKind,
     pub(crate) object: String,
+    /// Which of the sandbox's mounts it belongs to.
+    pub(crate) mount: Option<usize>,
 }
 
 /// A place in the root: the path relative to it, and what it takes to make it.
@@ -256,6 +262,12 @@ pub(crate) enum Step {
         name: CString,
         fs: Fs,
     },
+    /// Likewise a bind of a path of the host.
+    BindIn {
+        name: CString,
+        from: CString,
+        settings: Settings,
+    },
     TmpCopyUp {
         target: Target,
         fs: Fs,
@@ -289,6 +301,8 @@ pub(crate) enum Step {
     ReadOnlyRoot,
     Hook(HookRun),
     Pivot,
+    /// The root lies over the old one and is entered as it is.
+    Chroot,
     RootPropagation(u64),
     Sysctl {
         path: CString,
@@ -303,6 +317,10 @@ pub(crate) enum Step {
     Scheduler(SchedAttr),
     IoPriority(u32),
     CpuAffinity(Vec<u64>),
+    MemoryPolicy {
+        mode: u32,
+        nodes: Vec<u64>,
+    },
     NewSession,
     Control {
         slave: Option<RawFd>,
@@ -339,9 +357,11 @@ pub(crate) enum Step {
     Preserve(Vec<(RawFd, RawFd)>),
     CloseOnExec(u32),
     Seccomp(Arc<Program>),
+    /// Whether one of these can be executed, if there will be a wait before it is.
+    Find(Arc<Vec<CString>>),
     Gate,
     Execute {
-        candidates: Vec<CString>,
+        candidates: Arc<Vec<CString>>,
         argv: StringArray,
         env: StringArray,
     },

@@ -295,6 +295,18 @@ pub(crate) fn fstatfs(fd: RawFd) -> Call<(i64, u64)> {
     Ok((out[0] as i64, out[10]))
 }
 
+/// Whether the caller may execute what is there: `EACCES` if not, and if it is a directory.
+pub(crate) fn executable(path: &CStr) -> Call {
+    call!(libc::SYS_faccessat, libc::AT_FDCWD, path.as_ptr(), libc::X_OK)?;
+    match openat(libc::AT_FDCWD, path, libc::O_PATH | libc::O_DIRECTORY, 0) {
+        Ok(directory) => {
+            let _ = close(directory);
+            Err(libc::EACCES)
+        }
+        Err(_) => Ok(0),
+    }
+}
+
 pub(crate) fn fchdir(fd: RawFd) -> Call {
     call!(libc::SYS_fchdir, fd)
 }
@@ -309,6 +321,19 @@ pub(crate) fn getcwd(buffer: &mut [u8]) -> Call {
 
 pub(crate) fn pivot_root(new: &CStr, old: &CStr) -> Call {
     call!(libc::SYS_pivot_root, new.as_ptr(), old.as_ptr())
+}
+
+pub(crate) fn chroot(path: &CStr) -> Call {
+    call!(libc::SYS_chroot, path.as_ptr())
+}
+
+/// The mode with its flags, and a mask of nodes; none is no mask.
+pub(crate) fn set_mempolicy(mode: u32, nodes: &[u64]) -> Call {
+    if nodes.is_empty() {
+        return call!(libc::SYS_set_mempolicy, mode, 0, 0);
+    }
+    // the kernel looks at one bit less than it is told
+    call!(libc::SYS_set_mempolicy, mode, nodes.as_ptr(), nodes.len().wrapping_mul(64).wrapping_add(1))
 }
 
 pub(crate) fn umount_detach(path: &CStr) -> Call {

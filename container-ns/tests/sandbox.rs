@@ -564,13 +564,26 @@ fn the_gate_opens_for_another_process_by_its_path() {
     assert!(!path.exists());
     assert!(open_gate(&path).is_err(), "a gate opens once");
     assert!(ended(&pidfd));
-    // a program that is not there is told to whoever opens the gate
-    let mut sandbox = root.container("");
-    sandbox.argv = vec!["/no/such/program".into()];
-    sandbox.gate = Some(path.clone());
-    let _pidfd = sandbox.compile().unwrap().spawn().unwrap().detach().unwrap();
+    // a program that is not there is told at once
+    let program = |name: &str| {
+        let mut sandbox = root.container("");
+        sandbox.argv = vec![name.into()];
+        sandbox.gate = Some(path.clone());
+        sandbox.compile().unwrap().spawn()
+    };
+    for (name, status) in [("/no/such/program", 127), ("nor-this", 127), ("/bin", 126), ("/etc/passwd", 126)]
+    {
+        let error = program(name).unwrap_err();
+        assert_eq!(error.exit_status(), Some(status), "{error}");
+        assert!(!path.exists(), "{name}");
+    }
+    // one that is there and cannot be executed, to whoever opens the gate
+    fs::write(root.join("bin/broken"), [0x7f]).unwrap();
+    fs::set_permissions(root.join("bin/broken"), std::os::unix::fs::PermissionsExt::from_mode(0o755))
+        .unwrap();
+    let _pidfd = program("/bin/broken").unwrap().detach().unwrap();
     let error = open_gate(&path).unwrap_err();
-    assert_eq!(error.exit_status(), Some(127), "{error}");
+    assert_eq!(error.exit_status(), Some(126), "{error}");
     // dropped, it is killed and its gate removed
     let mut sandbox = root.container("exit 7");
     sandbox.gate = Some(path.clone());

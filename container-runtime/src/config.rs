@@ -30,12 +30,27 @@ fn read(path: &Path) -> Result<(Spec, Vec<u8>), Error> {
     if bytes.len() as u64 > LARGEST {
         return Err(Error::file("read", path)(std::io::ErrorKind::FileTooLarge.into()));
     }
-    let spec = serde_json::from_slice(&bytes).map_err(|source| Error::Json {
+    let spec = parse(&bytes).map_err(|source| Error::Json {
         kind: "configuration",
         path: path.to_owned(),
         source,
     })?;
     Ok((spec, bytes))
+}
+
+fn parse(bytes: &[u8]) -> serde_json::Result<Spec> {
+    // two flags of `process.scheduler` that `oci-spec` knows by other names than the specification
+    let renamed = [
+        ("\"SCHED_FLAG_RESET_ON_FORK\"", "\"SCHED_RESET_ON_FORK\""),
+        ("\"SCHED_FLAG_DL_OVERRUN\"", "\"SCHED_FLAG_D_L_OVERRUN\""),
+    ];
+    match std::str::from_utf8(bytes) {
+        Ok(text) if text.contains("\"scheduler\"") => {
+            let text = renamed.iter().fold(text.to_owned(), |text, (from, to)| text.replace(from, to));
+            serde_json::from_str(&text)
+        }
+        _ => serde_json::from_slice(bytes),
+    }
 }
 
 fn wrong(pointer: &str, value: impl Into<String>, reason: &'static str) -> Error {
@@ -126,6 +141,15 @@ pub(crate) fn built_in_seccomp(spec: &Spec, sandbox: &mut container_ns::Sandbox)
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn flags_of_the_scheduler_have_the_names_of_the_specification() {
+        let text = r#"{"ociVersion": "1.3.0", "process": {"args": ["x"], "cwd": "/", "user": {"uid": 0, "gid": 0}, "scheduler":
+            {"policy": "SCHED_OTHER", "flags": ["SCHED_FLAG_RESET_ON_FORK", "SCHED_FLAG_DL_OVERRUN", "SCHED_FLAG_RECLAIM"]}}}"#;
+        let spec = parse(text.as_bytes()).expect("a configuration");
+        let scheduler = spec.process().as_ref().and_then(|process| process.scheduler().clone());
+        assert_eq!(scheduler.and_then(|one| one.flags().clone()).map(|flags| flags.len()), Some(3));
+    }
 
     #[test]
     fn a_group_in_systemds_form_is_refused_and_a_missing_one_follows_from_the_id() {

@@ -1,17 +1,17 @@
-use std::fmt::{self, Write as _};
+use std::fmt;
 use std::fs;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use container_cgroup::{Group, Hierarchy, Join, Limits};
-use container_ns::{Child, JoinCgroup, Keyring, NamespaceKind, Root, Sandbox, Stdio, Terminal};
+use container_ns::{Child, JoinCgroup, Keyring, NamespaceKind, Root, Sandbox, Stdio, Terminal, WindowSize};
 use oci_spec::runtime::{Hooks, Spec};
 
 use crate::process::Identity;
 use crate::record::Record;
 use crate::running::Made;
 use crate::runtime::Locked;
-use crate::{ContainerId, Error, Running, Runtime, Status, Timestamp, config, console, hooks};
+use crate::{ContainerId, Error, Running, Runtime, Status, Timestamp, config, console, hooks, netdevice};
 
 /// What happens to the master of a process's terminal.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -40,6 +40,10 @@ pub struct Create<'a> {
     pub stderr: Stdio,
     /// What happens to the terminal's master.
     pub console: Console,
+    /// Size that a terminal has from the start, in place of `process.consoleSize`.
+    pub window: Option<WindowSize>,
+    /// Enter the root by `chroot` and not by `pivot_root`, see [`Sandbox::no_pivot`].
+    pub no_pivot: bool,
     /// Descriptors that the process gets as 3, 4, ….
     pub preserved: Vec<OwnedFd>,
     /// A session keyring of its own.
@@ -61,6 +65,8 @@ impl Create<'_> {
             stdout: Stdio::Inherit,
             stderr: Stdio::Inherit,
             console: Console::None,
+            window: None,
+            no_pivot: false,
             preserved: Vec::new(),
             new_keyring: true,
             gate: true,
@@ -150,14 +156,15 @@ impl Drop for Created {
 pub(crate) const GATE: &str = "exec.sock";
 
 /// A configuration made ready.
-struct Prepared {
-    spec: Spec,
-    sandbox: Sandbox,
+pub(crate) struct Prepared {
+    pub(crate) spec: Spec,
+    pub(crate) sandbox: Sandbox,
     limits: Limits,
     root: PathBuf,
+    devices: bool,
 }
 
-fn prepare(mut spec: Spec, bundle: &Path) -> Result<Prepared, Error> {
+pub(crate) fn prepare(mut spec: Spec, bundle: &Path) -> Result<Prepared, Error> {
     config::verify(&spec)?;
     let root_mount = config::root_mount_first(&mut spec)?;
     if root_mount.is_none() && spec.root().is_none() {
@@ -167,6 +174,8 @@ fn prepare(mut spec: Spec, bundle: &Path) -> Result<Prepared, Error> {
     let mut sandbox = Sandbox::from_oci(&spec, bundle)?;
     config::built_in_seccomp(&spec, &mut sandbox)?;
     config::possible_ambient(&mut sandbox);
+    // `execCPUAffinity` is not for a container's first process
+    (sandbox.initial_cpu_affinity, sandbox.cpu_affinity) = (None, None);
     sandbox.read_only_root |= root_mount == Some(true);
     let root = match &sandbox.root {
         Root::Path(path) => path.clone(),
@@ -178,7 +187,8 @@ fn prepare(mut spec: Spec, bundle: &Path) -> Result<Prepared, Error> {
         sandbox.create_container_hooks = inner_hooks(hooks.create_container().as_ref());
         sandbox.start_container_hooks = inner_hooks(hooks.start_container().as_ref());
     }
-    Ok(Prepared { spec, sandbox, limits, root })
+    let devices = netdevice::wanted(&spec)?;
+    Ok(Prepared { spec, sandbox, limits, root, devices })
 }
 
 /// Hooks that the new process itself runs.
@@ -198,6 +208,13 @@ pub(crate) fn join(join: Join) -> JoinCgroup {
         (Some(unified), tasks) => JoinCgroup::Hybrid(unified, tasks),
         (None, tasks) if tasks.is_empty() => JoinCgroup::Inherit,
         (None, tasks) => JoinCgroup::V1(tasks),
+    }
+}
+
+/// Gives a new terminal the size that the caller knows.
+pub(crate) fn resize(sandbox: &mut Sandbox, window: Option<WindowSize>) {
+    if let (Terminal::New(size), Some(window)) = (&mut sandbox.terminal, window) {
+        *size = Some(window);
     }
 }
 
@@ -266,7 +283,7 @@ impl Runtime {
         options: Create<'_>,
         group: &mut Option<Group>,
     ) -> Result<Created, Error> {
-        let Prepared { spec, mut sandbox, limits, .. } = prepared;
+        let Prepared { spec, mut sandbox, limits, devices, .. } = prepared;
         let kept = locked.directory.join("config.json");
         fs::write(&kept, bytes).map_err(Error::file("write", kept))?;
         record.write(&locked.directory)?;
@@ -277,6 +294,8 @@ impl Runtime {
         sandbox.stdout = options.stdout;
         sandbox.stderr = options.stderr;
         sandbox.preserved = options.preserved;
+        sandbox.no_pivot = options.no_pivot;
+        resize(&mut sandbox, options.window);
         sandbox.keyring = if options.new_keyring { Keyring::New } else { Keyring::Inherit };
         sandbox.parent_death_signal = options.parent_death_signal;
         let gate = options.gate;
@@ -289,12 +308,19 @@ impl Runtime {
         let prestart = hooks.as_ref().and_then(|hooks| hooks.prestart().as_ref());
         let create_runtime = hooks.as_ref().and_then(|hooks| hooks.create_runtime().as_ref());
         let plan = sandbox.compile()?;
-        let meets = in_process || prestart.is_some() || create_runtime.is_some() || options.network.is_some();
+        let meets = devices
+            || in_process
+            || prestart.is_some()
+            || create_runtime.is_some()
+            || options.network.is_some();
         let mut child = if meets {
             let meeting = plan.meet()?;
             record.pid = meeting.pid().cast_signed();
             if let Some(network) = options.network {
                 network(meeting.namespace(NamespaceKind::Net)?.as_fd())?;
+            }
+            if devices {
+                netdevice::move_in(&spec, meeting.namespace(NamespaceKind::Net)?.as_fd())?;
             }
             let state = state_json(&record, Status::Creating, &locked.directory)?;
             if in_process {
@@ -343,25 +369,6 @@ impl Runtime {
         let spec = config::load_kept(&locked.directory)?;
         drop(locked);
         Ok(poststart(&record, spec.hooks().as_ref()))
-    }
-
-    /// What a bundle would do, in order and in words, without doing any of it.
-    pub fn explain(&self, bundle: &Path) -> Result<String, Error> {
-        let bundle = fs::canonicalize(bundle).map_err(Error::file("open bundle", bundle))?;
-        let (spec, _) = config::load(&bundle)?;
-        let id = ContainerId::new("ID")?;
-        let cgroup = config::cgroup(&spec, &id)?;
-        let prepared = prepare(spec, &bundle)?;
-        let mut text = format!("     cgroup: {cgroup}\n");
-        if let Some(hook) = prepared.spec.hooks() {
-            let lists = [("prestart", hook.prestart()), ("createRuntime", hook.create_runtime())];
-            for (kind, list) in lists {
-                for hook in list.iter().flatten() {
-                    let _ = writeln!(text, "     hook {kind}: {}", hook.path().display());
-                }
-            }
-        }
-        Ok(text + &prepared.sandbox.compile()?.explain())
     }
 }
 

@@ -85,6 +85,16 @@ pub enum Error {
     /// A network could not be attached.
     #[error(transparent)]
     Network(#[from] container_net::Error),
+    /// A network device of the host could not be moved into the container.
+    #[error("cannot {operation} network device {name}")]
+    NetDevice {
+        /// The device's name on the host.
+        name: String,
+        /// What was tried.
+        operation: &'static str,
+        /// Why it failed.
+        source: io::Error,
+    },
     /// A text that names no signal.
     #[error("{text:?} is not a signal")]
     Signal {
@@ -166,7 +176,13 @@ pub fn describe(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut next = error.source();
     while let Some(source) = next {
-        let more = source.to_string();
+        let mut more = source.to_string();
+        // the kernel's words as C and Go programs print them: engines look for `no such file or directory`, `permission denied`
+        if source.downcast_ref::<io::Error>().is_some_and(|error| error.raw_os_error().is_some())
+            && let Some(first) = more.get_mut(..1)
+        {
+            first.make_ascii_lowercase();
+        }
         if !text.ends_with(&more) {
             text.push_str(": ");
             text.push_str(&more);

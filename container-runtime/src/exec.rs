@@ -3,10 +3,10 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use container_cgroup::{Group, GroupPath, Layout};
-use container_ns::{CapSet, Namespaces, Root, Sandbox, Stdio};
+use container_ns::{CapSet, Namespaces, Root, Sandbox, Stdio, WindowSize};
 use oci_spec::runtime::{Process, Spec};
 
-use crate::create::{agree, join};
+use crate::create::{agree, join, resize};
 use crate::{Console, ContainerId, Error, Running, Runtime, Status, config, console};
 
 /// A user and group by number: `UID` or `UID:GID`.
@@ -64,6 +64,8 @@ pub struct Exec {
     pub ignore_paused: bool,
     /// What happens to the terminal's master.
     pub console: Console,
+    /// Size that a terminal has from the start, in place of `consoleSize`.
+    pub window: Option<WindowSize>,
     /// Descriptors that it gets as 3, 4, ….
     pub preserved: Vec<OwnedFd>,
     /// stdin, unless there is a terminal.
@@ -157,6 +159,7 @@ impl Runtime {
         sandbox.stdout = exec.stdout;
         sandbox.stderr = exec.stderr;
         sandbox.preserved = exec.preserved;
+        resize(&mut sandbox, exec.window);
         sandbox.parent_death_signal = exec.parent_death_signal;
         let plan = sandbox.compile()?;
         // a terminal and a listener are with their receivers before the program says anything
@@ -202,6 +205,10 @@ fn sandbox(spec: &Spec, exec: &Exec, bundle: &std::path::Path) -> Result<Sandbox
     linux.set_sysctl(None);
     linux.set_time_offsets(None);
     linux.set_resources(None);
+    linux.set_net_devices(None);
+    // the mounts are made, and a class of service is the whole container's
+    linux.set_mount_label(None);
+    linux.set_intel_rdt(None);
     reduced.set_linux(Some(linux));
     let mut sandbox = Sandbox::from_oci(&reduced, bundle)?;
     config::built_in_seccomp(spec, &mut sandbox)?;

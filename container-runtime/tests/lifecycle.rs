@@ -76,7 +76,7 @@ fn run_gives_the_exit_code_and_leaves_nothing() {
 fn a_program_that_is_missing_or_not_executable_is_an_error_and_leaves_nothing() {
     let Some(world) = World::new("missing") else { return };
     fs::write(world.rootfs().join("bin/plain"), "x").expect("a file");
-    for (program, said) in [("/bin/none", "No such file"), ("/bin/plain", "Permission denied")] {
+    for (program, said) in [("/bin/none", "no such file"), ("/bin/plain", "permission denied")] {
         let mut config = world.config("");
         config["process"]["args"] = json!([program]);
         world.write(&config);
@@ -424,12 +424,50 @@ fn explain_prints_the_plan_and_does_nothing() {
 }
 
 #[test]
+fn explain_names_the_line_that_asks_for_each_step() {
+    let Some(world) = World::new("explain-line") else { return };
+    let mut config = world.config("true");
+    config["process"]["rlimits"] = json!([{"type": "RLIMIT_CORE", "soft": 0, "hard": 0}]);
+    config["linux"]["devices"] = json!([{"path": "/dev/fuse", "type": "c", "major": 10, "minor": 229}]);
+    config["linux"]["sysctl"] = json!({"net.ipv4.ip_forward": "1"});
+    config["hooks"] =
+        json!({"createRuntime": [{"path": "/bin/true"}], "startContainer": [{"path": "/bin/true"}]});
+    let text = serde_json::to_string_pretty(&config).expect("json");
+    fs::write(world.bundle().join("config.json"), &text).expect("config.json");
+    let said = world.ok(&["explain", "."]);
+    // the line of the document, found here by what is written on it
+    let line = |wanted: &str| 1 + text.lines().position(|line| line.contains(wanted)).expect("a line");
+    for (step, place, wanted) in [
+        ("cgroup:", "linux.cgroupsPath", "\"cgroupsPath\""),
+        ("clone:", "linux.namespaces", "\"namespaces\""),
+        ("hook createRuntime", "hooks.createRuntime[0]", "\"createRuntime\""),
+        ("hostname: inside", "hostname", "\"hostname\""),
+        ("root: ", "root.path", "\"path\": \"rootfs\""),
+        ("device: /dev/fuse", "linux.devices[0]", "\"devices\": ["),
+        ("rlimit: RLIMIT_CORE", "process.rlimits[0]", "\"rlimits\""),
+        ("mask: /sys/firmware", "linux.maskedPaths[1]", "\"/sys/firmware\""),
+        ("capabilities: ", "process.capabilities", "\"capabilities\""),
+        ("sysctl: ", "linux.sysctl.net.ipv4.ip_forward", "\"net.ipv4.ip_forward\""),
+        ("hook: startContainer", "hooks.startContainer[0]", "\"startContainer\""),
+        ("execute: ", "process.args", "\"args\""),
+    ] {
+        let told =
+            said.lines().find(|line| line.contains(step)).unwrap_or_else(|| panic!("{step} in {said}"));
+        // an element stands on the line behind the one that opens its list
+        let number = line(wanted) + usize::from(place.ends_with("[0]"));
+        assert!(told.ends_with(&format!("  [{place}, line {number}]")), "{told}, not line {number}");
+    }
+    for index in 0..5 {
+        assert!(said.contains(&format!("  [mounts[{index}], line ")), "mount {index} in {said}");
+    }
+}
+
+#[test]
 fn what_is_not_supported_is_said() {
     let Some(world) = World::new("refuse") else { return };
     world.write(&world.config("true"));
     for (args, said) in [
-        (&["--systemd-cgroup", "list"][..], "not supported yet"),
-        (&["create", "--no-pivot", "x"], "--no-pivot"),
+        (&["--systemd-cgroup", "list"][..], "--systemd-cgroup"),
         (&["create", "--what", "x"], "--what"),
         (&["create"], "id is missing"),
         (&["create", "../x"], "../x"),

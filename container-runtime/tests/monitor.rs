@@ -258,12 +258,15 @@ fn a_terminal_is_resized_and_typed_into() {
 
 #[test]
 fn clients_come_and_go_and_signals_arrive() {
-    let Some(mut engine) =
-        Engine::new("m-clients", "trap 'echo got; exit 4' USR1; while :; do sleep 1 & wait; done")
-    else {
+    let Some(mut engine) = Engine::new(
+        "m-clients",
+        "trap 'echo got; exit 4' USR1; echo ready; while :; do sleep 1 & wait; done",
+    ) else {
         return;
     };
     engine.started(false);
+    // a first process passes over a signal for which it has no trap yet
+    support::eventually(&engine.world.path("json.log"), |log| log.contains("ready"));
     drop(engine.attach());
     let (mut one, mut two) = (engine.attach(), engine.attach());
     // a client that breaks the protocol is dropped, others are not

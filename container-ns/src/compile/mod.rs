@@ -1,5 +1,6 @@
 //! From a description to a plan.
 
+mod cgroup_view;
 mod mounts;
 mod nodes;
 mod process;
@@ -8,8 +9,9 @@ mod text;
 use std::ffi::CString;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
 
-use self::process::capability_step;
+use self::process::{candidates, capability_step};
 use self::text::{display, target};
 use crate::plan::{Parts, Plan};
 use crate::step::{Entry, Step, StepKind, Turn};
@@ -31,6 +33,12 @@ struct Compiler {
     dir: Option<CString>,
     /// Whether binds have to be made private one by one.
     quiet: bool,
+    /// The mount that is being compiled.
+    mount: Option<usize>,
+    /// Directories of the groups that are joined.
+    groups: Vec<PathBuf>,
+    /// Whether a cgroup namespace of its own makes the process's groups the roots of what it sees.
+    own_cgroups: bool,
 }
 
 pub(crate) fn compile(sandbox: Sandbox) -> Result<Plan, Error> {
@@ -61,9 +69,15 @@ pub(crate) fn compile(sandbox: Sandbox) -> Result<Plan, Error> {
         hook_input: None,
         dir: None,
         quiet: false,
+        mount: None,
+        groups: Vec::new(),
+        own_cgroups: !matches!(ns.cgroup, Namespace::Inherit),
     };
     c.plain(StepKind::ResetSignals, Step::ResetSignals);
     c.plain(StepKind::CloseDescriptors, Step::CloseOthers);
+    if let Some(cpus) = sandbox.initial_cpu_affinity {
+        c.affinity(&cpus)?;
+    }
     let cgroup = c.cgroup(sandbox.cgroup)?;
     if sandbox.keyring == Keyring::New {
         c.plain(StepKind::Keyring, Step::Keyring);
@@ -126,8 +140,10 @@ pub(crate) fn compile(sandbox: Sandbox) -> Result<Plan, Error> {
     c.root(sandbox.root, private)?;
     let mut deferred = Vec::new();
     for (index, mount) in sandbox.mounts.into_iter().enumerate() {
+        c.mount = Some(index);
         c.mount(index, mount, &mut deferred)?;
     }
+    c.mount = None;
     let fake_devices = new_user;
     for device in sandbox.devices {
         c.device(&device, fake_devices)?;
@@ -189,7 +205,11 @@ pub(crate) fn compile(sandbox: Sandbox) -> Result<Plan, Error> {
         if sandbox.read_only_root {
             c.plain(StepKind::ReadOnlyRoot, Step::ReadOnlyRoot);
         }
-        c.push(StepKind::PivotRoot, "old root detached".into(), Step::Pivot);
+        if sandbox.no_pivot {
+            c.push(StepKind::PivotRoot, "none: chroot, the old root stays below".into(), Step::Chroot);
+        } else {
+            c.push(StepKind::PivotRoot, "old root detached".into(), Step::Pivot);
+        }
         if let Some(propagation @ (Propagation::Shared | Propagation::Unbindable)) = sandbox.root_propagation
         {
             c.push(
@@ -230,6 +250,9 @@ pub(crate) fn compile(sandbox: Sandbox) -> Result<Plan, Error> {
     }
     if let Some(cpus) = sandbox.cpu_affinity {
         c.affinity(&cpus)?;
+    }
+    if let Some(policy) = sandbox.memory_policy {
+        c.memory_policy(&policy)?;
     }
     if sandbox.new_session || terminal {
         c.plain(StepKind::NewSession, Step::NewSession);
@@ -316,6 +339,13 @@ pub(crate) fn compile(sandbox: Sandbox) -> Result<Plan, Error> {
         c.push(StepKind::ParentDeathSignal, signal.to_string(), Step::DeathSignal(signal));
     }
     c.preserve(sandbox.preserved)?;
+    let candidates = std::sync::Arc::new(candidates(&sandbox.argv, &sandbox.env)?);
+    if sandbox.start_container_hooks.is_empty() && !filter_before_user {
+        // whoever waits for `created` is to hear of a missing program now, not at the start
+        let program =
+            sandbox.argv.first().map(|word| word.to_string_lossy().into_owned()).unwrap_or_default();
+        c.push(StepKind::FindProgram, program, Step::Find(std::sync::Arc::clone(&candidates)));
+    }
     if filter_early {
         push_filter(&mut c);
         if let Some((object, step)) = last_capabilities.take() {
@@ -333,7 +363,7 @@ pub(crate) fn compile(sandbox: Sandbox) -> Result<Plan, Error> {
             c.push(StepKind::Capabilities, object, step);
         }
     }
-    c.program(sandbox.argv, sandbox.env)?;
+    c.program(sandbox.argv, sandbox.env, candidates)?;
 
     let mut first = libc::CLONE_PIDFD as u64 | 0x1_0000_0000; // CLONE_CLEAR_SIGHAND
     if !later {
@@ -374,6 +404,7 @@ fn check(sandbox: &Sandbox) -> Result<(), Error> {
             (!sandbox.masked_paths.is_empty(), "masked_paths"),
             (!sandbox.read_only_paths.is_empty(), "read_only_paths"),
             (sandbox.read_only_root, "read_only_root"),
+            (sandbox.no_pivot, "no_pivot"),
             (sandbox.root_propagation.is_some(), "root_propagation"),
         ];
         if let Some((_, what)) = what.into_iter().find(|(set, _)| *set) {
@@ -449,7 +480,7 @@ fn sysctl_namespace(name: &str, ns: &crate::Namespaces) -> Result<(), Error> {
 
 impl Compiler {
     fn push(&mut self, kind: StepKind, object: String, step: Step) {
-        self.entries.push(Entry { step, kind, object });
+        self.entries.push(Entry { step, kind, object, mount: self.mount });
     }
 
     fn plain(&mut self, kind: StepKind, step: Step) {
@@ -482,10 +513,19 @@ impl Compiler {
             JoinCgroup::V1(tasks) => (None, tasks),
             JoinCgroup::Hybrid(dir, tasks) => (Some(dir), tasks),
         };
+        let place = |fd: &OwnedFd| std::fs::read_link(format!("/proc/self/fd/{}", fd.as_raw_fd()));
         let v2 = v2.map(|dir| self.keep(dir)).transpose()?;
+        if !self.own_cgroups
+            && let Some(dir) = v2
+        {
+            self.groups.extend(std::fs::read_link(format!("/proc/self/fd/{dir}")));
+        }
         for tasks in v1 {
-            let object = std::fs::read_link(format!("/proc/self/fd/{}", tasks.as_raw_fd()))
-                .map_or_else(|_| format!("descriptor {}", tasks.as_raw_fd()), |path| display(&path));
+            let path = place(&tasks);
+            let object = path
+                .as_ref()
+                .map_or_else(|_| format!("descriptor {}", tasks.as_raw_fd()), |path| display(path));
+            self.groups.extend(path.ok().and_then(|path| path.parent().map(PathBuf::from)));
             let fd = self.keep(tasks)?;
             self.push(StepKind::JoinCgroup, object, Step::JoinTasks(fd));
         }

@@ -1,7 +1,7 @@
 //! Root and mounts.
 
 use std::ffi::{CString, OsStr};
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::AsRawFd;
 use std::path::Path;
 
 use super::Compiler;
@@ -9,7 +9,7 @@ use super::text::{absolute, cstring, display, target};
 use crate::mount::{BindSource, FsOption, Mount, MountFlags, MountIdMap, MountKind};
 use crate::step::{BindFrom, Fs, FsValue, RootFrom, Settings, Step, StepKind};
 use crate::sys::{self, EMPTY_PATH, MountAttr, RECURSIVE, TREE_CLONE};
-use crate::{Error, Filesystem, IdMaps, Propagation, Root, Symlink, idle};
+use crate::{Error, Filesystem, IdMaps, Propagation, Root, idle};
 
 /// `MOUNT_ATTR__ATIME`
 const ATIME: u64 = 0x70;
@@ -313,76 +313,9 @@ impl Compiler {
         }
         settings
     }
-
-    /// `/sys/fs/cgroup` of a container.
-    pub(super) fn cgroup_mounts(&mut self, path: &Path, attributes: &crate::Attributes) -> Result<(), Error> {
-        let prepare = |source| Error::Prepare { what: "the list of cgroup hierarchies".into(), source };
-        let unified = sys::openat(libc::AT_FDCWD, c"/sys/fs/cgroup", libc::O_PATH, 0)
-            .map(sys::own)
-            .and_then(|fd| sys::fstatfs(fd.as_raw_fd()))
-            .is_ok_and(|(magic, _)| magic == 0x6367_7270);
-        let flags = attributes.set;
-        let simple = |c: &mut Self, at: &Path, fs: Filesystem, flags| {
-            let object = display(at);
-            let (kind, fs) = c.filesystem(fs, flags)?;
-            let target = target("mount target", at, true)?;
-            let object = format!("{kind} at {object}{}", describe(flags));
-            c.push(StepKind::Mount, object, Step::MountFs { target, fs, settings: Vec::new() });
-            Ok::<(), Error>(())
-        };
-        if unified {
-            return simple(self, path, Filesystem::new("cgroup2"), flags);
-        }
-        let proc = sys::procfs()?;
-        let file = sys::openat2(proc.as_fd().as_raw_fd(), c"self/cgroup", libc::O_RDONLY, sys::NO_MAGICLINKS)
-            .map_err(|errno| prepare(sys::error(errno)))?;
-        let text = std::io::read_to_string(std::fs::File::from(sys::own(file))).map_err(prepare)?;
-        let tmpfs = Filesystem::new("tmpfs").option("mode", "755").option("size", "64k");
-        simple(self, path, tmpfs, flags.difference(MountFlags::READ_ONLY))?;
-        // the hierarchies' places are made in this tmpfs alone, so nothing has to be looked for, and no link can lie there
-        self.push(
-            StepKind::Mount,
-            format!("in {}", display(path)),
-            Step::OpenDir(target("mount target", path, true)?),
-        );
-        self.dir = Some(target("mount target", path, true)?.path);
-        let inside = |c: &mut Self, name: &str, fs: Filesystem| {
-            let (kind, fs) = c.filesystem(fs, flags)?;
-            let object = format!("{kind} at {}{}", display(&path.join(name)), describe(flags));
-            let name = cstring("mount target", OsStr::new(name))?;
-            c.push(StepKind::Mount, object, Step::MountIn { name, fs });
-            Ok::<(), Error>(())
-        };
-        for line in text.lines() {
-            let Some(controllers) = line.split(':').nth(1) else { continue };
-            if controllers.is_empty() {
-                inside(self, "unified", Filesystem::new("cgroup2"))?;
-            } else if let Some(name) = controllers.strip_prefix("name=") {
-                let fs = Filesystem::new("cgroup").flag("none").option("name", name);
-                inside(self, name, fs)?;
-            } else {
-                let fs = controllers.split(',').fold(Filesystem::new("cgroup"), Filesystem::flag);
-                inside(self, controllers, fs)?;
-                if controllers.contains(',') {
-                    for controller in controllers.split(',') {
-                        self.symlink(&Symlink { path: path.join(controller), target: controllers.into() })?;
-                    }
-                }
-            }
-        }
-        if flags.contains(MountFlags::READ_ONLY) {
-            let settings = vec![(MountAttr { set: 1, ..MountAttr::default() }, 0)];
-            let target = target("mount target", path, true)?;
-            let step = Step::Remount { target, options: Vec::new(), settings };
-            self.push(StepKind::Mount, format!("{} read-only", display(path)), step);
-        }
-        // a later mount may cover the directory
-        self.dir = None;
-        Ok(())
-    }
 }
 
-fn describe(flags: MountFlags) -> String {
+pub(super) fn describe(flags: MountFlags) -> String {
     let names = [
         (MountFlags::READ_ONLY, "ro"),
         (MountFlags::NO_SUID, "nosuid"),

@@ -1,14 +1,15 @@
 //! What the process itself gets.
 
-use std::ffi::OsStr;
+use std::ffi::{CString, OsStr, OsString};
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path};
+use std::sync::Arc;
 
 use super::Compiler;
 use super::text::{absolute, cstring, display, strings};
 use crate::step::{HookRun, Step, StepKind};
-use crate::{CapSet, Capabilities, Error, Hook, Label, Stdio, sys};
+use crate::{CapSet, Capabilities, Error, Hook, Label, MemoryPolicy, Stdio, sys};
 
 impl Compiler {
     pub(super) fn sysctl(&mut self, name: &str, value: &str) -> Result<(), Error> {
@@ -63,6 +64,24 @@ impl Compiler {
             }
         }
         self.push(StepKind::CpuAffinity, format!("{cpus:?}"), Step::CpuAffinity(mask));
+        Ok(())
+    }
+
+    pub(super) fn memory_policy(&mut self, policy: &MemoryPolicy) -> Result<(), Error> {
+        let mut nodes = vec![0u64; if policy.nodes.is_empty() { 0 } else { 16 }];
+        for &node in &policy.nodes {
+            let Some(word) = nodes.get_mut(node as usize / 64) else {
+                let setting = format!("memory node {node}");
+                return Err(Error::Needs { setting, needs: "a number below 1024" });
+            };
+            *word |= 1 << (node % 64);
+        }
+        let object = format!("mode {} flags {:#x} nodes {:?}", policy.mode, policy.flags, policy.nodes);
+        self.push(
+            StepKind::MemoryPolicy,
+            object,
+            Step::MemoryPolicy { mode: policy.mode | policy.flags, nodes },
+        );
         Ok(())
     }
 
@@ -128,31 +147,37 @@ impl Compiler {
         &mut self,
         argv: Vec<std::ffi::OsString>,
         env: Vec<std::ffi::OsString>,
+        candidates: Arc<Vec<CString>>,
     ) -> Result<(), Error> {
-        let program = argv.first().cloned().unwrap_or_default();
-        let bytes = program.as_bytes();
-        let mut candidates = Vec::new();
-        if bytes.contains(&b'/') {
-            candidates.push(cstring("argv", &program)?);
-        } else if !bytes.is_empty() {
-            let path = env
-                .iter()
-                .find_map(|word| word.as_bytes().strip_prefix(b"PATH="))
-                .unwrap_or(b"/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
-            for dir in path.split(|&byte| byte == b':') {
-                // an empty entry would be the working directory, which the image decides
-                if dir.first() == Some(&b'/') {
-                    let full: Vec<u8> = [dir, b"/", bytes].concat();
-                    candidates.push(cstring("argv", OsStr::from_bytes(&full))?);
-                }
-            }
-        }
         let object = argv.iter().map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ");
         let step =
             Step::Execute { candidates, argv: strings("argv", argv)?, env: strings("environment", env)? };
         self.push(StepKind::Execute, object, step);
         Ok(())
     }
+}
+
+/// Where the program may be.
+pub(super) fn candidates(argv: &[OsString], env: &[OsString]) -> Result<Vec<CString>, Error> {
+    let program = argv.first().cloned().unwrap_or_default();
+    let bytes = program.as_bytes();
+    let mut candidates = Vec::new();
+    if bytes.contains(&b'/') {
+        candidates.push(cstring("argv", &program)?);
+    } else if !bytes.is_empty() {
+        let path = env
+            .iter()
+            .find_map(|word| word.as_bytes().strip_prefix(b"PATH="))
+            .unwrap_or(b"/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
+        for dir in path.split(|&byte| byte == b':') {
+            // an empty entry would be the working directory, which the image decides
+            if dir.first() == Some(&b'/') {
+                let full: Vec<u8> = [dir, b"/", bytes].concat();
+                candidates.push(cstring("argv", OsStr::from_bytes(&full))?);
+            }
+        }
+    }
+    Ok(candidates)
 }
 
 pub(super) fn capability_step(sets: Capabilities, more: CapSet) -> (String, Step) {

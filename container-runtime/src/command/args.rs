@@ -1,4 +1,5 @@
-//! Command lines as runc reads them: flags with one or two dashes before the first plain word, `--name value` or `--name=value`.
+//! Command lines as runc reads them: flags with one or two dashes, `--name value` or `--name=value`; before the first plain word,
+//! and, but for `exec` and `ps`, whose words go to another program, also behind it.
 
 use std::collections::VecDeque;
 use std::ffi::OsString;
@@ -11,24 +12,46 @@ pub(crate) struct Args {
     words: VecDeque<OsString>,
     flag: String,
     inline: Option<String>,
+    /// Plain words passed over in the search for flags, if they may be.
+    passed: Option<VecDeque<OsString>>,
 }
 
 impl Args {
     pub(crate) fn new(words: impl IntoIterator<Item = OsString>) -> Self {
-        Self { words: words.into_iter().collect(), flag: String::new(), inline: None }
+        Self { words: words.into_iter().collect(), flag: String::new(), inline: None, passed: None }
     }
 
-    /// The next flag, without dashes; none at the first plain word or after `--`.
+    /// From here on flags may also stand behind plain words.
+    pub(crate) fn anywhere(mut self) -> Self {
+        self.passed = Some(VecDeque::new());
+        self
+    }
+
+    /// The next flag, without dashes; none at the first plain word, or, if they may stand anywhere, at the end; none after `--`.
     pub(crate) fn flag(&mut self) -> Result<Option<String>, Failure> {
         if let Some(value) = self.inline.take() {
             return Err(Failure::usage(format!("flag --{} takes no value, not {value:?}", self.flag)));
         }
-        let Some(word) = self.words.front().and_then(|word| word.to_str()) else { return Ok(None) };
-        let Some(rest) = word.strip_prefix('-').filter(|rest| !rest.is_empty()) else { return Ok(None) };
-        if rest == "-" {
-            self.words.pop_front();
-            return Ok(None);
-        }
+        let rest = loop {
+            let next =
+                self.words.front().and_then(|word| word.to_str()).and_then(|word| word.strip_prefix('-'));
+            match (next.filter(|rest| !rest.is_empty()), &mut self.passed) {
+                (Some("-"), _) => {
+                    self.words.pop_front();
+                    self.put_back();
+                    return Ok(None);
+                }
+                (Some(rest), _) => break rest,
+                (None, Some(passed)) => {
+                    let Some(word) = self.words.pop_front() else {
+                        self.put_back();
+                        return Ok(None);
+                    };
+                    passed.push_back(word);
+                }
+                (None, None) => return Ok(None),
+            }
+        };
         let rest = rest.strip_prefix('-').unwrap_or(rest);
         let (name, value) = match rest.split_once('=') {
             Some((name, value)) => (name.to_owned(), Some(value.to_owned())),
@@ -38,6 +61,14 @@ impl Args {
         self.inline = value;
         self.flag.clone_from(&name);
         Ok(Some(name))
+    }
+
+    /// The words that were passed over come first again.
+    fn put_back(&mut self) {
+        if let Some(mut passed) = self.passed.take() {
+            passed.append(&mut self.words);
+            self.words = passed;
+        }
     }
 
     /// The value of the flag just read.
@@ -94,5 +125,28 @@ impl Args {
             Some(word) => Err(Failure::usage(format!("{:?} is one word too many", word.to_string_lossy()))),
             None => Ok(()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(mut args: Args) -> (Vec<String>, Vec<OsString>) {
+        let mut flags = Vec::new();
+        while let Some(flag) = args.flag().expect("a flag") {
+            flags.push(if flag == "b" { format!("b={}", args.value().expect("a value")) } else { flag });
+        }
+        (flags, args.rest())
+    }
+
+    #[test]
+    fn flags_may_stand_behind_the_id_where_no_other_program_has_them() {
+        let words = ["-b", "x", "one", "--force", "two", "--", "-b"].map(OsString::from);
+        let (flags, rest) = read(Args::new(words.clone()));
+        assert_eq!((flags, rest.len()), (vec!["b=x".to_owned()], 5));
+        let (flags, rest) = read(Args::new(words).anywhere());
+        assert_eq!(flags, ["b=x", "force"]);
+        assert_eq!(rest, ["one", "two", "-b"]);
     }
 }

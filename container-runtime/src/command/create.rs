@@ -12,6 +12,7 @@ pub(crate) struct Flags {
     pub(crate) pid_file: Option<PathBuf>,
     pub(crate) preserve_fds: u32,
     pub(crate) no_new_keyring: bool,
+    pub(crate) no_pivot: bool,
 }
 
 impl Flags {
@@ -27,13 +28,7 @@ impl Flags {
             "pid-file" => self.pid_file = Some(args.path()?),
             "preserve-fds" => self.preserve_fds = args.parse("a number of descriptors")?,
             "no-new-keyring" => self.no_new_keyring = args.switch()?,
-            "no-pivot" => {
-                if args.switch()? {
-                    return Err(Failure::usage(
-                        "--no-pivot is not supported: a root entered without pivot_root can be left",
-                    ));
-                }
-            }
+            "no-pivot" => self.no_pivot = args.switch()?,
             _ => return Ok(false),
         }
         Ok(true)
@@ -43,6 +38,7 @@ impl Flags {
         let mut create = Create::new(&self.bundle);
         create.preserved = preserved(self.preserve_fds)?;
         create.new_keyring = !self.no_new_keyring;
+        create.no_pivot = self.no_pivot;
         if let Some(path) = &self.console_socket {
             create.console = Console::Socket(path.clone());
         }

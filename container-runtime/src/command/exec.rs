@@ -2,7 +2,7 @@ use std::path::PathBuf;
 
 use container_runtime::{Console, Exec};
 
-use super::foreground::Foreground;
+use super::foreground::{self, Foreground};
 use super::{Args, Context, Failure, preserved, read_json, write_pid_file};
 
 /// `exec [FLAGS] ID PROGRAM [ARGUMENTS]` and `exec [FLAGS] -p FILE ID`
@@ -49,7 +49,10 @@ fn join(context: &Context, mut args: Args) -> Result<i32, Failure> {
     exec.console = match console {
         Some(path) => Console::Socket(path),
         None if detach => Console::None,
-        None => Console::Keep,
+        None => {
+            exec.window = foreground::window();
+            Console::Keep
+        }
     };
     let foreground = if detach { None } else { Some(Foreground::prepare()?) };
     let mut child = context.runtime.exec(&id, exec)?;

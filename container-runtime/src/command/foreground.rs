@@ -3,7 +3,7 @@
 use std::io;
 use std::os::fd::{AsFd as _, OwnedFd};
 
-use container_runtime::{Running, Signals, reap_orphans_except};
+use container_runtime::{Running, Signals, WindowSize, reap_orphans_except};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use rustix::termios::{OptionalActions, Termios, tcgetattr, tcgetwinsize, tcsetattr, tcsetwinsize};
@@ -57,6 +57,7 @@ impl Foreground {
         let mut from_person = terminal.is_some();
         let mut from_process = terminal.is_some();
         if let Some(master) = terminal {
+            // it has its size; but for a change since
             resize(master);
         }
         let mut buffer = vec![0; if terminal.is_some() { 16 << 10 } else { 0 }];
@@ -107,6 +108,12 @@ impl Foreground {
             reap_orphans_except(child.pid());
         }
     }
+}
+
+/// The size of the person's terminal, if stdin is one: the process's terminal has it before its program starts.
+pub(crate) fn window() -> Option<WindowSize> {
+    let size = tcgetwinsize(io::stdin()).ok()?;
+    Some(WindowSize { columns: size.ws_col, rows: size.ws_row })
 }
 
 fn resize(master: &OwnedFd) {

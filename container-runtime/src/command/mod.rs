@@ -1,6 +1,7 @@
 //! The commands of `dunnage-oci`, one a file.
 
 mod args;
+mod checkpoint;
 mod create;
 mod delete;
 mod events;
@@ -81,7 +82,7 @@ dunnage-oci, an OCI runtime with the command line of runc
 
 usage: dunnage-oci [--root DIR] [--log FILE] [--log-format text|json] [--debug] COMMAND
 
-  create [-b BUNDLE] [--console-socket S] [--pid-file F] [--preserve-fds N] [--no-new-keyring] ID
+  create [-b BUNDLE] [--console-socket S] [--pid-file F] [--preserve-fds N] [--no-new-keyring] [--no-pivot] ID
   start ID
   run [flags of create] [-d] [--keep] ID
   exec [-p FILE] [-t] [-u UID[:GID]] [-e K=V] [--cwd DIR] [--cap C] [--no-new-privs] [--pid-file F] [-d] ID [PROGRAM ...]
@@ -127,13 +128,18 @@ fn carry_out(words: impl IntoIterator<Item = OsString>, log: &mut Log) -> Result
     }
     *log = Log::open(log_path.as_deref(), &format, debug)?;
     if systemd {
-        return Err(Failure::usage(
-            "--systemd-cgroup is not supported yet: control groups are made in cgroupfs",
-        ));
+        return Err(Failure::usage(if Path::new("/run/systemd/system").is_dir() {
+            "--systemd-cgroup is not supported: control groups are made in cgroupfs"
+        } else {
+            "--systemd-cgroup: systemd does not run here"
+        }));
     }
     let command = args.word("the command")?;
     if ["create", "run", "exec", "monitor"].contains(&command.as_str()) {
         seal()?;
+    }
+    if !["exec", "ps"].contains(&command.as_str()) {
+        args = args.anywhere();
     }
     let context = Context { runtime: Runtime::new(root), log: std::mem::take(log) };
     let done = dispatch(&context, &command, args);
@@ -159,6 +165,7 @@ fn dispatch(context: &Context, command: &str, args: Args) -> Result<i32, Failure
         "spec" => spec::run(context, args),
         "features" => features::run(context, args),
         "explain" => explain::run(context, args),
+        "checkpoint" | "restore" => checkpoint::run(command),
         "monitor" => monitor::run(context, args),
         "help" => print(USAGE),
         other => Err(Failure::usage(format!("{other:?} is not a command; --help lists them"))),
@@ -182,7 +189,7 @@ fn seal() -> Result<(), Failure> {
 }
 
 fn version() -> Result<i32, Failure> {
-    print(concat!("dunnage-oci version ", env!("CARGO_PKG_VERSION"), "\nspec: 1.2.1\n"))
+    print(concat!("dunnage-oci version ", env!("CARGO_PKG_VERSION"), "\nspec: 1.3.0\n"))
 }
 
 fn print(text: &str) -> Result<i32, Failure> {

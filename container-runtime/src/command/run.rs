@@ -29,6 +29,7 @@ pub(crate) fn run(context: &Context, mut args: Args) -> Result<i32, Failure> {
         }
         if flags.console_socket.is_none() {
             options.console = Console::Keep;
+            options.window = foreground::window();
         }
     }
     // signals that arrive from here on are the process's

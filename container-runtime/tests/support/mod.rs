@@ -17,10 +17,10 @@ use serde_json::{Value, json};
 pub const PATIENCE: Duration = Duration::from_secs(20);
 pub const PROGRAM: &str = env!("CARGO_BIN_EXE_dunnage-oci");
 
-const APPLETS: [&str; 33] = [
+const APPLETS: [&str; 34] = [
     "sh", "cat", "echo", "sleep", "true", "false", "id", "hostname", "mount", "touch", "ls", "head", "tail",
     "tr", "kill", "stty", "env", "pwd", "mknod", "ps", "grep", "yes", "readlink", "stat", "wc", "seq",
-    "test", "dd", "nc", "ip", "mkdir", "tty", "nslookup",
+    "test", "rmdir", "dd", "nc", "ip", "mkdir", "tty", "nslookup",
 ];
 
 /// One test's world.
@@ -179,12 +179,21 @@ pub fn text(bytes: &[u8]) -> String {
 }
 
 pub fn readable(fd: impl std::os::fd::AsFd) -> bool {
-    let timeout = Timespec { tv_sec: PATIENCE.as_secs().cast_signed(), tv_nsec: 0 };
+    readable_within(fd, PATIENCE)
+}
+
+pub fn readable_within(fd: impl std::os::fd::AsFd, patience: Duration) -> bool {
+    let timeout = Timespec { tv_sec: patience.as_secs().cast_signed(), tv_nsec: 0 };
     rustix::event::poll(&mut [PollFd::new(&fd, PollFlags::IN)], Some(&timeout)).expect("poll") > 0
 }
 
 /// Waits for a child and all it says; kills it when it takes too long.
-pub fn finish(mut child: Child) -> Output {
+pub fn finish(child: Child) -> Output {
+    finish_within(child, PATIENCE)
+}
+
+/// As [`finish`], with more or less patience.
+pub fn finish_within(mut child: Child, patience: Duration) -> Output {
     let pid = Pid::from_raw(child.id().cast_signed()).expect("a pid");
     let pidfd = pidfd_open(pid, PidfdFlags::empty()).expect("pidfd");
     drop(child.stdin.take());
@@ -200,7 +209,7 @@ pub fn finish(mut child: Child) -> Output {
     };
     let out = drain(child.stdout.take().map(|pipe| Box::new(pipe) as _));
     let err = drain(child.stderr.take().map(|pipe| Box::new(pipe) as _));
-    if !readable(&pidfd) {
+    if !readable_within(&pidfd, patience) {
         let _ = child.kill();
         panic!("a command does not end: {}", text(&err.join().expect("stderr")));
     }
