@@ -69,7 +69,7 @@ pub(crate) fn unblock_signals() -> io::Result<()> {
 
 /// Reaps children of this process that have ended, up to the one that the caller waits for itself: for a program that
 /// is a subreaper, whose orphans would else stay zombies.
-pub fn reap_orphans_except(pid: i32) {
+pub fn reap_orphans_except(pids: &[i32]) {
     loop {
         // SAFETY: an all-zero siginfo is a valid one, and the call writes to it alone.
         let ended = unsafe {
@@ -80,7 +80,7 @@ pub fn reap_orphans_except(pid: i32) {
             }
             info.si_pid()
         };
-        if ended == 0 || ended == pid {
+        if ended == 0 || pids.contains(&ended) {
             return;
         }
         // SAFETY: a null status is allowed; only this one child is reaped.

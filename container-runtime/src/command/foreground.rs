@@ -101,11 +101,11 @@ impl Foreground {
                     let _ = rustix::io::ioctl_fionbio(master, true);
                     while from_process && copy(master, io::stdout(), &mut buffer) {}
                 }
-                reap_orphans_except(0);
+                reap_orphans_except(&[]);
                 return Ok(code);
             }
             // the process itself is waited for by its descriptor; orphans have none
-            reap_orphans_except(child.pid());
+            reap_orphans_except(&[child.pid()]);
         }
     }
 }

@@ -19,11 +19,14 @@
 //! **Order**: a piece of output is in the log before a client sees it (the beginning of a line, which is not in the log before its end, excepted). A client that does
 //! not read is dropped when it is 256 KiB behind; the one of `--attach-fd` holds the process up instead.
 //!
+//! **Health**: a command in the container, run as [`HealthSpec`] says; what it tells stands in `status.json`, and each change of the verdict is an event.
+//!
 //! **SIGTERM** asks the monitor to stop the container: stop signal, patience, kill, no restart. A monitor that is killed takes the process with
 //! it (parent death signal); what else it leaves, the next monitor of the directory clears away.
 
 mod client;
 mod frame;
+mod health;
 mod log;
 mod network;
 mod serve;
@@ -38,6 +41,7 @@ use std::os::fd::OwnedFd;
 use std::path::Path;
 
 pub use frame::{FrameKind, FromMonitor, ToMonitor};
+pub use health::{Health, HealthProbe, HealthSpec, HealthStatus};
 pub use spec::{LogSpec, MonitorSpec, Resolv, Restart};
 pub use status::{MonitorStatus, NetworkStatus, Report};
 

@@ -10,6 +10,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use super::FromMonitor;
 use super::client::Client;
 use super::frame::{FrameKind, Heard, ToMonitor};
+use super::health::Checker;
 use super::log::Stream;
 use super::stdio::Stdio;
 use super::watch::{Monitor, Process, read_spec};
@@ -26,6 +27,7 @@ pub(super) enum Token {
     Input,
     Client(usize),
     Names,
+    Health,
 }
 
 impl Monitor {
@@ -93,6 +95,9 @@ impl Monitor {
                 flags.set(PollFlags::OUT, interest.write);
                 add(PollFd::from_borrowed_fd(fd, flags), Token::Names);
             }
+            for fd in process.checker.iter().flat_map(Checker::descriptors) {
+                add(PollFd::from_borrowed_fd(fd, PollFlags::IN), Token::Health);
+            }
             return wait_for(&mut fds, &tokens, patience);
         }
         wait_for(&mut fds, &tokens, patience)
@@ -111,7 +116,10 @@ impl Monitor {
                         let _ = process.running.signal(self.stop_signal);
                     }
                 }
-                libc::SIGCHLD => reap_orphans_except(process.map_or(0, |process| process.running.pid())),
+                libc::SIGCHLD => {
+                    let probe = process.and_then(|process| process.checker.as_ref()).map_or(0, Checker::pid);
+                    reap_orphans_except(&[process.map_or(0, |process| process.running.pid()), probe]);
+                }
                 // the monitor is nobody's foreground job
                 _ => {}
             }

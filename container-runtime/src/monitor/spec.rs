@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use super::HealthSpec;
+
 /// `monitor.json`: what the monitor is to do beside running the bundle in its directory.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -42,7 +44,10 @@ pub struct MonitorSpec {
     /// Names at 127.0.0.11; only with networks.
     #[serde(default)]
     pub resolv: Option<Resolv>,
-    /// A file to which the monitor appends one JSON line, in one `write`, for each `die`, `oom` and `restart` of the container:
+    /// How the container is asked whether it is well.
+    #[serde(default)]
+    pub health: Option<HealthSpec>,
+    /// A file to which the monitor appends one JSON line, in one `write`, for each `die`, `oom`, `restart` and `health_status: …` of the container:
     /// `{"time":RFC3339,"type":"container","action":"die","id":…,"attributes":{…,"exitCode":"0"}}`. A failure to write it is no failure.
     #[serde(default)]
     pub events: Option<PathBuf>,
@@ -75,6 +80,7 @@ impl MonitorSpec {
             stop_timeout_ms: ten_seconds(),
             exit_command: None,
             resolv: None,
+            health: None,
             events: None,
             event_attributes: BTreeMap::new(),
         }

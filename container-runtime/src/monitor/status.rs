@@ -2,6 +2,8 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
+use super::Health;
+
 /// `status.json`: replaced whole at every change of phase.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "phase", rename_all = "lowercase")]
@@ -18,6 +20,9 @@ pub enum MonitorStatus {
         /// Networks as attached.
         #[serde(default)]
         networks: Vec<NetworkStatus>,
+        /// What health checks say; none without one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        health: Option<Health>,
     },
     /// The process has ended and will be started again.
     Restarting {

@@ -16,6 +16,7 @@ use rustix::io::Errno;
 
 use super::client::Client;
 use super::frame::FrameKind;
+use super::health::Checker;
 use super::log::{Log, Stream};
 use super::network::Networks;
 use super::serve::{MOST_CLIENTS, Token, wait_for};
@@ -40,6 +41,7 @@ pub(super) struct Process {
     pub(super) networks: Networks,
     pub(super) started: Instant,
     pub(super) started_at: String,
+    pub(super) checker: Option<Checker>,
 }
 
 /// How a process ended.
@@ -233,7 +235,8 @@ impl Monitor {
                     stdio.resize(columns, rows);
                 }
                 let started_at = Timestamp::now().to_string();
-                Ok(Process { running, stdio, networks, started: Instant::now(), started_at })
+                let checker = self.spec.health.as_ref().map(Checker::new);
+                Ok(Process { running, stdio, networks, started: Instant::now(), started_at, checker })
             }
             Err(error) => {
                 networks.detach();
@@ -255,6 +258,7 @@ impl Monitor {
             started_at: process.started_at.clone(),
             restart_count: self.restarts,
             networks: process.networks.status(),
+            health: process.checker.as_ref().map(|checker| checker.health().clone()),
         })
     }
 
@@ -264,7 +268,8 @@ impl Monitor {
             let deadline = self.stopping.filter(|_| !self.killed);
             let names = process.networks.names.as_ref().and_then(container_net::names::Server::timeout);
             let left = deadline.map(|at| at.saturating_duration_since(Instant::now()));
-            let patience = [left, names].into_iter().flatten().min();
+            let check = process.checker.as_ref().map(Checker::timeout);
+            let patience = [left, names, check].into_iter().flatten().min();
             let ready = self.poll(Some(&mut process), patience);
             let mut ended = false;
             for (token, flags) in ready {
@@ -275,12 +280,13 @@ impl Monitor {
                     Token::Signals => self.take_signals(Some(&process)),
                     Token::Listener => self.accept(),
                     Token::Client(index) => self.serve(index, flags, Some(&mut process)),
-                    Token::Names => {}
+                    Token::Names | Token::Health => {}
                 }
             }
             if let Some(server) = &mut process.networks.names {
                 server.turn();
             }
+            self.check_health(&mut process);
             self.dismiss(Some(&mut process));
             if deadline.is_some_and(|at| Instant::now() >= at) {
                 self.killed = true;
@@ -292,6 +298,21 @@ impl Monitor {
                 let outcome = self.finish(process);
                 return self.decide(outcome);
             }
+        }
+    }
+
+    /// Goes on with the health check, and tells what it has learnt.
+    fn check_health(&self, process: &mut Process) {
+        let Some(checker) = &mut process.checker else { return };
+        let before = checker.health().status;
+        if !checker.turn(&self.runtime, &self.id) {
+            return;
+        }
+        let now = checker.health().status;
+        // the container goes on whether or not that can be written down
+        let _ = self.say_running(process);
+        if now != before {
+            self.event(&format!("health_status: {}", now.name()), None);
         }
     }
 
