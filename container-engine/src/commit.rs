@@ -56,8 +56,8 @@ impl Engine {
         if freeze {
             self.unpause(&row.id).await?;
         }
+        // its layer is unpacked when a container of it is first made
         let image = made?;
-        self.snapshots.unpack(&self.images, &image, &Limits::default())?;
         match &options.name {
             Some(name) => self.images.tag(name, &image.descriptor)?,
             None => self.images.keep(&image.descriptor)?,

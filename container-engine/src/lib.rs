@@ -97,8 +97,9 @@ pub use user::Identity;
 
 pub use container_cgroup::{Bytes, Cpus, Stats};
 pub use container_image::{
-    Change, ChangeKind, ContainerConfig, Credential, Credentials, Digest, Empty, Error as ImageError, Http,
-    HttpOptions, Import, Named, Platform, Progress, Pull, Reference, Registry,
+    Change, ChangeKind, ContainerConfig, Credential, Credentials, Descriptor, Digest, Empty,
+    Error as ImageError, Found, Helper, Http, HttpOptions, Import, Named, Platform, Progress, Pull,
+    Reference, Registry,
 };
 pub use container_net::{Protocol, PublishedPort, Subnet};
 pub use container_runtime::{Signal, describe};

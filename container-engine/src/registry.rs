@@ -25,8 +25,14 @@ impl Engine {
         progress: &(dyn Fn(Progress) + Sync),
     ) -> Result<Pulled, Error> {
         let lease = self.images.lease()?;
-        let image = registry.pull(&self.images, name, pull, progress)?;
-        self.snapshots.unpack(&self.images, &image, &Limits::default())?;
+        let (image, _) = registry.pull_unpacked(
+            &self.images,
+            &self.snapshots,
+            name,
+            pull,
+            &Limits::default(),
+            progress,
+        )?;
         let before = match self.images.find(&name.to_string()) {
             Ok(named) => Some(named.image.descriptor.digest),
             Err(ImageError::ImageMissing(_)) => None,

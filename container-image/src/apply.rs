@@ -1,15 +1,21 @@
-use std::fs::File;
-use std::io::{Read, Seek, SeekFrom, Write};
+mod make;
+mod owner;
+mod parent;
+mod plain;
+
+use std::collections::HashSet;
+use std::io::{BufRead, BufReader, Read};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Uid, XattrFlags};
+use rustix::fs::{AtFlags, Mode, XattrFlags};
 use rustix::io::Errno;
 
-use crate::below::{Below, Seen};
+use crate::below::Below;
 use crate::tar::{self, Entry, Kind, MAX_PATH};
 use crate::{Error, tree};
+use owner::Made;
 
 const WHITEOUT: &[u8] = b".wh.";
 const OPAQUE_MARKER: &[u8] = b".wh..wh..opq";
@@ -42,6 +48,26 @@ pub struct Applied {
     /// Extended attributes left out, because an archive may not set them: `trusted.*`, `user.overlay.*`
     /// and everything of `security.*` but `security.capability`.
     pub attributes_left_out: u64,
+    /// Device nodes left out, because the caller's own tree cannot have them.
+    pub devices_left_out: u64,
+}
+
+/// Whose the files of an unpacked tree are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Owners {
+    /// Those that the archive names, which only root can set.
+    Archive,
+    /// The caller. There are no devices then, no set-id bits, and no attributes that the caller may not set.
+    Caller,
+}
+
+/// What a layer's deletions become.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Form {
+    /// Overlayfs's marks, in a directory that was empty.
+    Overlay,
+    /// Deletions, in a directory that holds the layers below.
+    Plain(Owners),
 }
 
 /// Unpacks one uncompressed layer into the empty directory `target`, with overlayfs's own marks for
@@ -62,10 +88,32 @@ pub fn apply(
     below: &[impl AsRef<Path>],
     limits: &Limits,
 ) -> Result<Applied, Error> {
+    let archive = BufReader::with_capacity(256 << 10, archive);
+    apply_buffered(archive, target, Form::Overlay, Below::open(below)?, limits)
+}
+
+/// The same of an archive that lies in a buffer, from which files are written as they lie there.
+pub(crate) fn apply_buffered<'a>(
+    archive: impl BufRead,
+    target: &Path,
+    form: Form,
+    below: Below<'a>,
+    limits: &'a Limits,
+) -> Result<Applied, Error> {
     let root = tree::open_root(target).map_err(Error::io("open", target))?;
-    let below = Below::open(below)?;
-    let mut applier =
-        Applier { root, below, limits, parent: None, directories: Vec::new(), applied: Applied::default() };
+    let made = if form == Form::Plain(Owners::Caller) { Made::callers() } else { Made::probe(root.as_fd()) };
+    let mut applier = Applier {
+        root,
+        below,
+        limits,
+        form,
+        made,
+        here: HashSet::new(),
+        parent: None,
+        directories: Vec::new(),
+        closed: Vec::new(),
+        applied: Applied::default(),
+    };
     let mut reader = tar::Reader::new(archive);
     while let Some(entry) = reader.next_entry()? {
         applier.entry(&entry, &mut reader)?;
@@ -79,17 +127,32 @@ pub fn apply(
 
 struct Applier<'a> {
     root: OwnedFd,
-    below: Below,
+    below: Below<'a>,
     limits: &'a Limits,
+    form: Form,
+    /// In a plain tree: what this layer has made, and the directories above it.
+    here: HashSet<Vec<u8>>,
+    /// What new files have before anything is set.
+    made: Made,
     /// The directory of the last entry: archives keep neighbours together.
-    parent: Option<(Vec<u8>, OwnedFd)>,
+    parent: Option<Parent>,
     /// Directories with the times they are to have in the end.
     directories: Vec<(Vec<u8>, (i64, u32))>,
+    /// Directories that their owner may not write to once they are done, with their modes.
+    closed: Vec<(Vec<u8>, u32)>,
     applied: Applied,
 }
 
+/// A directory that entries are put into.
+struct Parent {
+    path: Vec<u8>,
+    directory: OwnedFd,
+    /// What is made in it has the owner and mode that [`Made`] knows.
+    plain: bool,
+}
+
 impl Applier<'_> {
-    fn entry<R: Read>(&mut self, entry: &Entry, reader: &mut tar::Reader<R>) -> Result<(), Error> {
+    fn entry<R: BufRead>(&mut self, entry: &Entry, reader: &mut tar::Reader<R>) -> Result<(), Error> {
         self.count(entry)?;
         let path = clean(entry, &entry.path)?;
         let Some(name) = path.rsplit(|&b| b == b'/').next().filter(|name| !name.is_empty()) else {
@@ -105,11 +168,31 @@ impl Applier<'_> {
             });
         }
         let parent = match self.parent.take() {
-            Some((known, parent)) if known == above => parent,
-            _ => self.open_parent(entry, above)?,
+            Some(parent) if parent.path == above => parent,
+            _ => {
+                let directory = self.open_parent(entry, above)?;
+                let stat = rustix::fs::statat(&directory, "", AtFlags::EMPTY_PATH)
+                    .map_err(|e| failed("look at", entry)(e.into()))?;
+                if self.form != Form::Overlay && !self.here.contains(above) {
+                    // what is changed in a directory of a layer below does not change its time
+                    self.directories.push((above.to_vec(), (stat.st_mtime, stat.st_mtime_nsec as u32)));
+                }
+                let plain = self.made.is_plain_in(&stat);
+                Parent { path: above.to_vec(), directory, plain }
+            }
         };
-        self.place(entry, &path, name, parent.as_fd(), reader)?;
-        self.parent = Some((above.to_vec(), parent));
+        if self.form != Form::Overlay && !name.starts_with(WHITEOUT) {
+            let mut part = path.as_slice();
+            while self.here.insert(part.to_vec())
+                && let Some(slash) = part.iter().rposition(|&byte| byte == b'/')
+            {
+                part = &part[..slash];
+            }
+            self.here.insert(Vec::new());
+        }
+        let inside = self.place(entry, &path, name, &parent, reader)?;
+        // what comes next is most often in the directory that was just made
+        self.parent = Some(inside.unwrap_or(parent));
         Ok(())
     }
 
@@ -132,246 +215,13 @@ impl Applier<'_> {
             return Err(entry.refuse("the root can only be a directory"));
         }
         let root = self.root.try_clone().map_err(failed("open", entry))?;
-        tree::set_owner_and_mode(root.as_fd(), entry.uid, entry.gid, entry.mode)
-            .map_err(failed("set the owner of", entry))?;
+        // the root's owner and mode decide what is made in it
+        self.parent = None;
+        self.here.insert(Vec::new());
+        self.made.set(root.as_fd(), entry, false).map_err(failed("set the owner of", entry))?;
         self.set_attributes(entry, root.as_fd())?;
         self.directories.push((Vec::new(), entry.mtime));
         Ok(())
-    }
-
-    fn place<R: Read>(
-        &mut self,
-        entry: &Entry,
-        path: &[u8],
-        name: &[u8],
-        parent: BorrowedFd<'_>,
-        reader: &mut tar::Reader<R>,
-    ) -> Result<(), Error> {
-        if name == OPAQUE_MARKER {
-            let directory =
-                tree::open_child(parent, b".").map_err(|errno| failed("open", entry)(errno.into()))?;
-            return tree::make_opaque(directory.as_fd()).map_err(failed("make opaque", entry));
-        }
-        if let Some(hidden) = name.strip_prefix(WHITEOUT) {
-            return whiteout(entry, hidden, parent);
-        }
-        let existing = tree::stat(parent, name).map_err(failed("look at", entry))?;
-        // a name deleted from below and made anew in the same layer hides all that was below
-        let anew = existing.as_ref().is_some_and(tree::is_whiteout);
-        if entry.kind == Kind::Directory
-            && existing.as_ref().is_some_and(|stat| tree::file_type(stat) == FileType::Directory)
-        {
-            return self.directory(entry, path, name, parent, false);
-        }
-        if entry.kind == Kind::HardLink {
-            return self.hard_link(entry, name, parent);
-        }
-        if existing.is_some() {
-            tree::remove(parent, name).map_err(failed("replace", entry))?;
-        }
-        match entry.kind {
-            Kind::Directory => {
-                rustix::fs::mkdirat(parent, name, Mode::RWXU)
-                    .map_err(|e| failed("create", entry)(e.into()))?;
-                self.directory(entry, path, name, parent, anew)
-            }
-            Kind::File => self.file(entry, name, parent, reader),
-            Kind::SymbolicLink => {
-                if entry.link.is_empty() || entry.link.contains(&0) {
-                    return Err(entry.refuse("the target of a symbolic link is empty or has a NUL"));
-                }
-                rustix::fs::symlinkat(entry.link.as_slice(), parent, name)
-                    .map_err(|e| failed("create", entry)(e.into()))?;
-                set_by_name(entry, name, parent, false)
-            }
-            Kind::CharacterDevice | Kind::BlockDevice | Kind::Fifo => {
-                let (kind, device) = match entry.kind {
-                    Kind::Fifo => (FileType::Fifo, 0),
-                    Kind::BlockDevice => {
-                        (FileType::BlockDevice, rustix::fs::makedev(entry.device.0, entry.device.1))
-                    }
-                    _ if entry.device == (0, 0) => {
-                        return Err(entry.refuse("the device 0:0 is overlayfs's own mark for a deleted file"));
-                    }
-                    _ => (FileType::CharacterDevice, rustix::fs::makedev(entry.device.0, entry.device.1)),
-                };
-                rustix::fs::mknodat(parent, name, kind, Mode::from_raw_mode(entry.mode), device)
-                    .map_err(|e| failed("create", entry)(e.into()))?;
-                set_by_name(entry, name, parent, true)
-            }
-            Kind::HardLink => Ok(()),
-        }
-    }
-
-    fn directory(
-        &mut self,
-        entry: &Entry,
-        path: &[u8],
-        name: &[u8],
-        parent: BorrowedFd<'_>,
-        opaque: bool,
-    ) -> Result<(), Error> {
-        let directory = tree::open_child(parent, name).map_err(|e| failed("open", entry)(e.into()))?;
-        tree::set_owner_and_mode(directory.as_fd(), entry.uid, entry.gid, entry.mode)
-            .map_err(failed("set the owner of", entry))?;
-        self.set_attributes(entry, directory.as_fd())?;
-        if opaque {
-            tree::make_opaque(directory.as_fd()).map_err(failed("make opaque", entry))?;
-        }
-        self.directories.push((path.to_vec(), entry.mtime));
-        Ok(())
-    }
-
-    fn file<R: Read>(
-        &mut self,
-        entry: &Entry,
-        name: &[u8],
-        parent: BorrowedFd<'_>,
-        reader: &mut tar::Reader<R>,
-    ) -> Result<(), Error> {
-        let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let file = rustix::fs::openat(parent, name, flags, Mode::RUSR | Mode::WUSR)
-            .map_err(|e| failed("create", entry)(e.into()))?;
-        let mut file = File::from(file);
-        let mut buffer = vec![0; 64 << 10];
-        let whole = [(0, entry.size)];
-        for &(offset, length) in entry.segments.as_deref().unwrap_or(&whole) {
-            if entry.segments.is_some() {
-                file.seek(SeekFrom::Start(offset)).map_err(failed("write", entry))?;
-            }
-            let mut left = length;
-            while left > 0 {
-                let wanted = usize::try_from(left).unwrap_or(usize::MAX).min(buffer.len());
-                let count = reader.read_data(&mut buffer[..wanted])?;
-                file.write_all(&buffer[..count]).map_err(failed("write", entry))?;
-                left -= count as u64;
-            }
-        }
-        if entry.segments.is_some() {
-            file.set_len(entry.size).map_err(failed("write", entry))?;
-        }
-        tree::set_owner_and_mode(file.as_fd(), entry.uid, entry.gid, entry.mode)
-            .map_err(failed("set the owner of", entry))?;
-        self.set_attributes(entry, file.as_fd())?;
-        rustix::fs::futimens(&file, &tree::times(entry.mtime.0, entry.mtime.1))
-            .map_err(|e| failed("set the times of", entry)(e.into()))
-    }
-
-    /// A link to something of this layer. Its target's directory is resolved like every other, and the target
-    /// itself is linked, not what it may point to.
-    fn hard_link(&mut self, entry: &Entry, name: &[u8], parent: BorrowedFd<'_>) -> Result<(), Error> {
-        let target = clean(entry, &entry.link)?;
-        let (above, last) = match target.iter().rposition(|&b| b == b'/') {
-            Some(slash) => (&target[..slash], &target[slash + 1..]),
-            None => (&target[..0], target.as_slice()),
-        };
-        if last.is_empty() {
-            return Err(entry.refuse("the target of a hard link is empty"));
-        }
-        let directory = tree::open_directory(self.root.as_fd(), above)
-            .map_err(|e| failed("find the target of the hard link", entry)(e.into()))?;
-        let stat =
-            tree::stat(directory.as_fd(), last).map_err(failed("find the target of the hard link", entry))?;
-        let Some(stat) = stat.filter(|stat| !tree::is_whiteout(stat)) else {
-            return Err(entry.refuse("the target of the hard link is not in this layer"));
-        };
-        if tree::file_type(&stat) == FileType::Directory {
-            return Err(entry.refuse("the target of the hard link is a directory"));
-        }
-        match tree::stat(parent, name).map_err(failed("look at", entry))? {
-            Some(own) if (own.st_dev, own.st_ino) == (stat.st_dev, stat.st_ino) => return Ok(()),
-            Some(_) => tree::remove(parent, name).map_err(failed("replace", entry))?,
-            None => {}
-        }
-        rustix::fs::linkat(&directory, last, parent, name, AtFlags::empty())
-            .map_err(|e| failed("create", entry)(e.into()))
-    }
-
-    /// Opens the directory of an entry, making what the archive left out.
-    fn open_parent(&mut self, entry: &Entry, path: &[u8]) -> Result<OwnedFd, Error> {
-        match tree::open_directory(self.root.as_fd(), path) {
-            Ok(directory) => return Ok(directory),
-            Err(Errno::NOENT | Errno::NOTDIR) => {}
-            Err(errno) => return Err(failed("open the directory of", entry)(errno.into())),
-        }
-        let mut steps = 0;
-        let mut rest: Vec<Vec<u8>> = path.split(|&b| b == b'/').rev().map(<[u8]>::to_vec).collect();
-        let mut above: Vec<u8> = Vec::new();
-        while let Some(name) = rest.pop() {
-            steps += 1;
-            if steps > 4 * self.limits.depth {
-                return Err(failed("open the directory of", entry)(Errno::LOOP.into()));
-            }
-            match name.as_slice() {
-                b"" | b"." => continue,
-                b".." => {
-                    let end = above.iter().rposition(|&b| b == b'/').unwrap_or(0);
-                    above.truncate(end);
-                    continue;
-                }
-                _ => {}
-            }
-            let link = self.step(entry, &above, &name)?;
-            match link {
-                None => {
-                    if !above.is_empty() {
-                        above.push(b'/');
-                    }
-                    above.extend_from_slice(&name);
-                }
-                Some(target) => {
-                    if target.first() == Some(&b'/') {
-                        above.clear();
-                    }
-                    rest.extend(target.split(|&b| b == b'/').rev().map(<[u8]>::to_vec));
-                }
-            }
-        }
-        tree::open_directory(self.root.as_fd(), &above)
-            .map_err(|errno| failed("open the directory of", entry)(errno.into()))
-    }
-
-    /// Makes sure that `name` in `above` is a directory of this layer, or tells the link that it is, here or below.
-    fn step(&mut self, entry: &Entry, above: &[u8], name: &[u8]) -> Result<Option<Vec<u8>>, Error> {
-        let parent = tree::open_directory(self.root.as_fd(), above)
-            .map_err(|errno| failed("open the directory of", entry)(errno.into()))?;
-        let path = if above.is_empty() { name.to_vec() } else { [above, b"/", name].concat() };
-        let here = tree::stat(parent.as_fd(), name).map_err(failed("look at", entry))?;
-        let mut anew = false;
-        match here {
-            Some(stat) if tree::is_whiteout(&stat) => {
-                tree::remove(parent.as_fd(), name).map_err(failed("replace", entry))?;
-                anew = true;
-            }
-            Some(stat) => {
-                return match tree::file_type(&stat) {
-                    FileType::Directory => Ok(None),
-                    FileType::Symlink => {
-                        read_link(parent.as_fd(), name).map(Some).map_err(failed("read", entry))
-                    }
-                    _ => Err(failed("open the directory of", entry)(Errno::NOTDIR.into())),
-                };
-            }
-            None => {}
-        }
-        let seen =
-            if anew { Seen::Nothing } else { self.below.look(&path).map_err(failed("look at", entry))? };
-        if let Seen::Link(target) = seen {
-            return Ok(Some(target));
-        }
-        rustix::fs::mkdirat(&parent, name, Mode::from_raw_mode(0o755))
-            .map_err(|e| failed("create", entry)(e.into()))?;
-        let made = tree::open_child(parent.as_fd(), name).map_err(|e| failed("open", entry)(e.into()))?;
-        let (uid, gid, mode, mtime) = match seen {
-            Seen::Directory { uid, gid, mode, mtime } => (uid, gid, mode, mtime),
-            _ => (0, 0, 0o755, entry.mtime),
-        };
-        tree::set_owner_and_mode(made.as_fd(), uid, gid, mode).map_err(failed("set the owner of", entry))?;
-        if anew {
-            tree::make_opaque(made.as_fd()).map_err(failed("make opaque", entry))?;
-        }
-        self.directories.push((path, mtime));
-        Ok(None)
     }
 
     fn set_attributes(&mut self, entry: &Entry, file: BorrowedFd<'_>) -> Result<(), Error> {
@@ -380,33 +230,57 @@ impl Applier<'_> {
                 self.applied.attributes_left_out += 1;
                 continue;
             }
+            if name == b"system.posix_acl_default" {
+                // from here on the kernel gives new files other modes than asked for
+                self.made = Made::default();
+            }
             let text = std::ffi::OsStr::from_bytes(name);
-            rustix::fs::fsetxattr(file, text, value, XattrFlags::empty())
-                .map_err(|e| failed("set an attribute of", entry)(e.into()))?;
+            match rustix::fs::fsetxattr(file, text, value, XattrFlags::empty()) {
+                Err(Errno::PERM | Errno::ACCESS) if self.form == Form::Plain(Owners::Caller) => {
+                    self.applied.attributes_left_out += 1;
+                }
+                set => set.map_err(|e| failed("set an attribute of", entry)(e.into()))?,
+            }
         }
         Ok(())
     }
 
     /// Times of directories, the deepest last made first, when nothing is put into them any more.
     fn finish(&mut self) -> Result<(), Error> {
-        for (path, (seconds, nanoseconds)) in self.directories.drain(..).rev() {
-            let object = || Error::Entry {
-                action: "set the times of",
-                entry: tar::shown(&path),
-                source: Errno::NOENT.into(),
-            };
-            // a later entry may have replaced the directory
-            let Ok(directory) =
-                tree::open_as_is(self.root.as_fd(), if path.is_empty() { b"." } else { &path })
-            else {
+        if !self.made.is_still(self.root.as_fd()) {
+            let source = std::io::Error::other("the process's umask was changed meanwhile");
+            return Err(Error::Entry { action: "set the modes of", entry: "/".to_owned(), source });
+        }
+        let directories = std::mem::take(&mut self.directories);
+        let mut done = HashSet::new();
+        for (path, (seconds, nanoseconds)) in directories.iter().rev() {
+            // of two entries for one directory the later one counts
+            if !done.insert(path) {
                 continue;
+            }
+            let object = |errno: Errno| Error::Entry {
+                action: "set the times of",
+                entry: tar::shown(path),
+                source: errno.into(),
             };
-            let directory = match tree::open_child(directory.as_fd(), b".") {
-                Ok(directory) => directory,
-                Err(Errno::NOTDIR) => continue,
-                Err(_) => return Err(object()),
-            };
-            rustix::fs::futimens(&directory, &tree::times(seconds, nanoseconds)).map_err(|_| object())?;
+            let directory =
+                match tree::open_child(self.root.as_fd(), if path.is_empty() { b"." } else { path }) {
+                    Ok(directory) => directory,
+                    // a later entry may have replaced the directory
+                    Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => continue,
+                    Err(errno) => return Err(object(errno)),
+                };
+            rustix::fs::futimens(&directory, &tree::times(*seconds, *nanoseconds)).map_err(object)?;
+        }
+        // inner ones first, for an outer one may close the way to them
+        for (path, mode) in self.closed.iter().rev() {
+            if let Ok(directory) = tree::open_child(self.root.as_fd(), path) {
+                rustix::fs::fchmod(&directory, Mode::from_raw_mode(*mode)).map_err(|errno| Error::Entry {
+                    action: "set the mode of",
+                    entry: tar::shown(path),
+                    source: errno.into(),
+                })?;
+            }
         }
         Ok(())
     }
@@ -439,44 +313,11 @@ fn clean(entry: &Entry, path: &[u8]) -> Result<Vec<u8>, Error> {
     Ok(cleaned)
 }
 
-fn whiteout(entry: &Entry, hidden: &[u8], parent: BorrowedFd<'_>) -> Result<(), Error> {
-    if matches!(hidden, b"" | b"." | b"..") || hidden.starts_with(WHITEOUT) {
-        return Err(entry.refuse("the whiteout names no file"));
-    }
-    match tree::stat(parent, hidden).map_err(failed("look at", entry))? {
-        // a whiteout hides what is below; what this layer has by the same name stays
-        Some(stat) if tree::file_type(&stat) == FileType::Directory => {
-            let directory = tree::open_child(parent, hidden).map_err(|e| failed("open", entry)(e.into()))?;
-            tree::make_opaque(directory.as_fd()).map_err(failed("make opaque", entry))
-        }
-        Some(_) => Ok(()),
-        None => tree::make_whiteout(parent, hidden).map_err(failed("create", entry)),
-    }
-}
-
-/// Owner, times, and mode where it has one, of what cannot be opened.
-fn set_by_name(entry: &Entry, name: &[u8], parent: BorrowedFd<'_>, has_mode: bool) -> Result<(), Error> {
-    let (uid, gid) = (Some(Uid::from_raw(entry.uid)), Some(Gid::from_raw(entry.gid)));
-    rustix::fs::chownat(parent, name, uid, gid, AtFlags::SYMLINK_NOFOLLOW)
-        .map_err(|e| failed("set the owner of", entry)(e.into()))?;
-    if has_mode {
-        // made a moment ago in a tree that is ours alone: not a link
-        rustix::fs::chmodat(parent, name, Mode::from_raw_mode(entry.mode), AtFlags::empty())
-            .map_err(|e| failed("set the mode of", entry)(e.into()))?;
-    }
-    rustix::fs::utimensat(parent, name, &tree::times(entry.mtime.0, entry.mtime.1), AtFlags::SYMLINK_NOFOLLOW)
-        .map_err(|e| failed("set the times of", entry)(e.into()))
-}
-
 /// True for an extended attribute that a layer may hold.
 pub(crate) fn may_set(name: &[u8]) -> bool {
     !name.starts_with(b"trusted.")
         && !name.starts_with(b"user.overlay.")
         && (!name.starts_with(b"security.") || name == b"security.capability")
-}
-
-fn read_link(parent: BorrowedFd<'_>, name: &[u8]) -> std::io::Result<Vec<u8>> {
-    Ok(rustix::fs::readlinkat(parent, name, Vec::new())?.into_bytes())
 }
 
 fn failed(action: &'static str, entry: &Entry) -> impl FnOnce(std::io::Error) -> Error + use<> {

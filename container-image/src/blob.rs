@@ -1,3 +1,6 @@
+#[cfg(feature = "registry")]
+mod resume;
+
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -5,7 +8,7 @@ use std::path::PathBuf;
 use rustix::fs::{FlockOperation, flock};
 
 use crate::digest::{Algorithm, Hasher};
-use crate::store::{INCOMING, sync_parent, unique_name};
+use crate::store::{INCOMING, unique_name};
 use crate::{Descriptor, Digest, Error, Store};
 
 /// Content on its way into a [`Store`].
@@ -20,6 +23,8 @@ pub struct BlobWriter {
     file: File,
     hasher: Hasher,
     committed: bool,
+    /// What was written stays when the writer is dropped, to be gone on with.
+    keep: bool,
 }
 
 impl BlobWriter {
@@ -31,7 +36,7 @@ impl BlobWriter {
         flock(&file, FlockOperation::NonBlockingLockExclusive)
             .map_err(|errno| Error::io("lock", &path)(errno.into()))?;
         let hasher = Hasher::new(Algorithm::Sha256);
-        Ok(Self { store: store.clone(), path, file, hasher, committed: false })
+        Ok(Self { store: store.clone(), path, file, hasher, committed: false, keep: false })
     }
 
     /// Bytes written so far.
@@ -39,7 +44,7 @@ impl BlobWriter {
         self.hasher.length()
     }
 
-    /// Makes the blob visible, durably, and returns its digest and size in bytes. Atomic, and idempotent in
+    /// Makes the blob visible, its bytes durable, and returns its digest and size in bytes. Atomic, and idempotent in
     /// that a blob which is already there stays as it is.
     ///
     /// # Errors
@@ -47,30 +52,40 @@ impl BlobWriter {
     /// [`Error::SizeMismatch`] and [`Error::DigestMismatch`] if `expected` promised something else; then
     /// nothing becomes visible.
     pub fn commit(mut self, expected: Option<&Descriptor>) -> Result<(Digest, u64), Error> {
-        let size = self.hasher.length();
-        let digest = self.hasher.clone().finish();
-        if let Some(expected) = expected {
-            if expected.size != size {
-                return Err(Error::SizeMismatch {
-                    digest: expected.digest.clone(),
-                    expected: expected.size,
-                    found: size,
-                });
-            }
-            if expected.digest != digest {
-                return Err(Error::DigestMismatch { expected: expected.digest.clone(), found: digest });
-            }
-        }
+        let (digest, size) = self.verify(expected)?;
         let target = self.store.blob_path(&digest);
         if !target.exists() {
+            if digest.algorithm() == Algorithm::Sha512
+                && let Some(directory) = target.parent()
+            {
+                // made when it is first needed: most stores never have one
+                fs::create_dir_all(directory).map_err(Error::io("create", directory))?;
+            }
+            // the directory is synced before an index names what is in it
             self.file
                 .sync_data()
                 .and_then(|()| fs::rename(&self.path, &target))
-                .and_then(|()| sync_parent(&target))
                 .map_err(Error::io("write", &target))?;
             self.committed = true;
         }
         Ok((digest, size))
+    }
+
+    /// Digest and size of what was written, if it is what was promised.
+    pub(crate) fn verify(&self, expected: Option<&Descriptor>) -> Result<(Digest, u64), Error> {
+        let size = self.hasher.length();
+        let digest = self.hasher.clone().finish();
+        match expected {
+            Some(expected) if expected.size != size => Err(Error::SizeMismatch {
+                digest: expected.digest.clone(),
+                expected: expected.size,
+                found: size,
+            }),
+            Some(expected) if expected.digest != digest => {
+                Err(Error::DigestMismatch { expected: expected.digest.clone(), found: digest })
+            }
+            _ => Ok((digest, size)),
+        }
     }
 }
 
@@ -88,7 +103,7 @@ impl Write for BlobWriter {
 
 impl Drop for BlobWriter {
     fn drop(&mut self) {
-        if !self.committed {
+        if !self.committed && (!self.keep || self.hasher.length() == 0) {
             let _ = fs::remove_file(&self.path);
         }
     }

@@ -106,7 +106,7 @@ impl Store {
 }
 
 /// Docker's name of a layer's media type is no name in an OCI manifest.
-fn as_oci(layer: &Descriptor) -> Descriptor {
+pub(crate) fn as_oci(layer: &Descriptor) -> Descriptor {
     let media_type = match layer.media_type {
         MediaType::DockerLayer => MediaType::LayerTar,
         MediaType::DockerLayerGzip => MediaType::LayerTarGzip,
@@ -117,7 +117,7 @@ fn as_oci(layer: &Descriptor) -> Descriptor {
 }
 
 /// The configuration `new` with the members of the document `old` that the types here do not have.
-fn keep_unknown(old: &[u8], known: &ImageConfig, new: &ImageConfig) -> Result<Vec<u8>, Error> {
+pub(crate) fn keep_unknown(old: &[u8], known: &ImageConfig, new: &ImageConfig) -> Result<Vec<u8>, Error> {
     let failed =
         |source| Error::Document { what: "configuration", object: "to be written".to_owned(), source };
     let old: Value = decode("configuration", "of the parent", old)?;

@@ -47,6 +47,15 @@ impl Compression {
     }
 }
 
+/// The plain bytes of a layer's blob, gzip, zstd or neither, as its first bytes tell. How much comes out is not bounded.
+///
+/// # Errors
+///
+/// [`Error::NotAnArchive`] for bzip2 and xz, [`Error::Read`] if `input` cannot be read.
+pub fn inflate<'a>(input: impl BufRead + Send + 'a) -> Result<impl Read + Send + 'a, Error> {
+    decompress(input)
+}
+
 /// The uncompressed bytes of `input`, whose packing is told by its first bytes.
 pub(crate) fn decompress<'a>(
     mut input: impl BufRead + Send + 'a,

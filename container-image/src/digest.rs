@@ -146,6 +146,14 @@ impl Hasher {
         Self { state, length: 0 }
     }
 
+    /// The algorithm.
+    pub fn algorithm(&self) -> Algorithm {
+        match self.state {
+            State::Sha256(_) => Algorithm::Sha256,
+            State::Sha512(_) => Algorithm::Sha512,
+        }
+    }
+
     /// Takes in `bytes`.
     pub fn update(&mut self, bytes: &[u8]) {
         self.length += bytes.len() as u64;

@@ -28,12 +28,15 @@ pub struct Descriptor {
     /// For which platform the content is, in an index.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub platform: Option<Platform>,
+    /// What kind of thing the content describes, where it is no image.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub artifact_type: Option<String>,
 }
 
 impl Descriptor {
     /// A descriptor without annotations.
     pub fn new(media_type: MediaType, digest: Digest, size: u64) -> Self {
-        Self { media_type, digest, size, annotations: BTreeMap::new(), platform: None }
+        Self { media_type, digest, size, annotations: BTreeMap::new(), platform: None, artifact_type: None }
     }
 }
 

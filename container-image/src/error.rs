@@ -144,6 +144,22 @@ pub enum Error {
         /// Why.
         source: io::Error,
     },
+    /// A `hosts.toml` says something that is wrong or not supported.
+    #[error("hosts.toml, line {line}: {reason}")]
+    Hosts {
+        /// The line, from 1; 0 for the whole file.
+        line: usize,
+        /// Why.
+        reason: &'static str,
+    },
+    /// A program that knows credentials cannot be run, or does not answer as such programs do.
+    #[error("cannot get credentials from docker-credential-{program}")]
+    Helper {
+        /// Which one.
+        program: String,
+        /// Why.
+        source: io::Error,
+    },
     /// A registry cannot be reached, or the connection broke.
     #[error("cannot talk to {object}")]
     Transport {

@@ -94,11 +94,11 @@ fn check_archive(input: impl Read + Send, compression: Compression) -> Result<Di
     let mut packed = BufReader::with_capacity(256 << 10, input);
     let diff_id = {
         let hashing = Hashing { input: decompress(&mut packed)?, hasher: Hasher::new(Algorithm::Sha256) };
-        let mut reader = tar::Reader::new(hashing);
+        let mut reader = tar::Reader::new(BufReader::with_capacity(256 << 10, hashing));
         while reader.next_entry()?.is_some() {}
         let mut hashing = reader.into_inner();
         io::copy(&mut hashing, &mut io::sink()).map_err(read_failed)?;
-        hashing.hasher.finish()
+        hashing.into_inner().hasher.finish()
     };
     if compression != Compression::None {
         // what may follow the compressed stream is part of the blob too

@@ -12,7 +12,7 @@ use crate::{Error, tree};
 ///
 /// Links are resolved inside; a whiteout or opaque directory hides what is below it.
 pub struct Layers {
-    below: Below,
+    below: Below<'static>,
 }
 
 impl Layers {

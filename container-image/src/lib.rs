@@ -40,6 +40,7 @@
 
 mod apply;
 mod below;
+mod beside;
 mod blob;
 mod commit;
 mod compression;
@@ -47,16 +48,20 @@ mod diff;
 mod digest;
 mod document;
 mod error;
+mod fresh;
+mod gzip;
 mod image;
 mod import;
 mod layers;
 mod load;
+mod mutate;
 mod names;
 mod pack;
 mod platform;
 mod reference;
 #[cfg(feature = "registry")]
 mod registry;
+mod rootfs;
 mod save;
 mod snapshots;
 mod store;
@@ -65,10 +70,10 @@ mod tar;
 mod tree;
 mod walk;
 
-pub use apply::{Applied, Limits, apply};
+pub use apply::{Applied, Limits, Owners, apply};
 pub use blob::BlobWriter;
 pub use commit::{Commit, Step};
-pub use compression::Compression;
+pub use compression::{Compression, inflate};
 pub use diff::{Change, ChangeKind, Diff};
 pub use digest::{Algorithm, Digest, Hasher};
 pub use document::{
@@ -84,7 +89,8 @@ pub use pack::{Layer, Pack};
 pub use reference::Reference;
 #[cfg(feature = "registry")]
 pub use registry::{
-    Body, Credential, Credentials, Http, HttpOptions, Progress, Pull, Registry, Request, Response, Transport,
+    Body, Credential, Credentials, Found, Helper, Hosts, Http, HttpOptions, Progress, Pull, Registry,
+    Request, Response, Transport,
 };
 pub use snapshots::Snapshots;
 pub use store::{Lease, Store};

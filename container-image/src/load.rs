@@ -1,5 +1,5 @@
 use std::collections::{BTreeMap, HashSet};
-use std::io::{BufReader, Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
@@ -55,7 +55,7 @@ impl Store {
     /// taken in by then belongs to no image, and goes with the next [`sweep`](Store::sweep).
     pub fn load(&self, archive: impl Read + Send, limits: &Limits) -> Result<Vec<Named>, Error> {
         let input = BufReader::with_capacity(256 << 10, archive);
-        let mut reader = tar::Reader::new(decompress(input)?);
+        let mut reader = tar::Reader::new(BufReader::with_capacity(256 << 10, decompress(input)?));
         let mut members = Members::default();
         let (mut count, mut bytes) = (0u64, 0u64);
         while let Some(entry) = reader.next_entry()? {
@@ -128,7 +128,7 @@ impl Store {
         self.of_index(&index)
     }
 
-    fn member<R: Read>(
+    fn member<R: BufRead>(
         &self,
         entry: &Entry,
         reader: &mut tar::Reader<R>,
@@ -309,18 +309,22 @@ fn key(entry: &Entry, path: &[u8], above: &str) -> Result<String, Error> {
     Ok(parts.join("/"))
 }
 
-fn copy<R: Read>(
+fn copy<R: BufRead>(
     reader: &mut tar::Reader<R>,
     size: u64,
     output: &mut impl Write,
     store: &Store,
 ) -> Result<(), Error> {
-    let mut buffer = vec![0; 256 << 10];
     let mut left = size;
     while left > 0 {
-        let wanted = usize::try_from(left).unwrap_or(usize::MAX).min(buffer.len());
-        let count = reader.read_data(&mut buffer[..wanted])?;
-        output.write_all(&buffer[..count]).map_err(Error::io("write a blob in", store.root()))?;
+        let piece = reader.data()?;
+        let count = usize::try_from(left).unwrap_or(usize::MAX).min(piece.len());
+        if count == 0 {
+            // less than its header said: what is missing was asked for by nobody else
+            return Ok(());
+        }
+        output.write_all(&piece[..count]).map_err(Error::io("write a blob in", store.root()))?;
+        reader.consume(count);
         left -= count as u64;
     }
     Ok(())

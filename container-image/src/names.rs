@@ -153,7 +153,20 @@ impl Store {
         let before = self.index()?;
         let mut index = before.clone();
         edit(&mut index)?;
-        if index == before { Ok(()) } else { self.write_json(INDEX, &index) }
+        if index == before {
+            return Ok(());
+        }
+        // what the index names is there, whatever happens to the machine after it says so
+        for algorithm in ["sha256", "sha512"] {
+            let directory = self.root().join("blobs").join(algorithm);
+            match fs::File::open(&directory).and_then(|directory| directory.sync_all()) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    return Err(Error::io("sync", directory)(error));
+                }
+                _ => {}
+            }
+        }
+        self.write_json(INDEX, &index)
     }
 }
 

@@ -2,6 +2,7 @@ use std::io::{self, Read, Write};
 use std::sync::mpsc;
 
 use crate::digest::{Algorithm, Hasher};
+use crate::gzip::Gzip;
 use crate::{Compression, Descriptor, Diff, Digest, Error, Store};
 
 /// Bytes that pass between the thread that reads files and the one that packs them.
@@ -84,7 +85,7 @@ impl Write for Chunks {
 /// Packs what is written.
 enum Encoder<W: Write> {
     Plain(W),
-    Gzip(flate2::write::GzEncoder<W>),
+    Gzip(Gzip<W>),
     Zstd(zstd::Encoder<'static, W>),
 }
 
@@ -92,19 +93,16 @@ impl<W: Write> Encoder<W> {
     fn new(output: W, compression: Compression) -> io::Result<Self> {
         Ok(match compression {
             Compression::None => Self::Plain(output),
-            // beyond the fourth level gzip costs twice the time for a hundredth of the size
-            Compression::Gzip => {
-                Self::Gzip(flate2::write::GzEncoder::new(output, flate2::Compression::new(4)))
-            }
+            Compression::Gzip => Self::Gzip(Gzip::new(output)?),
             Compression::Zstd => Self::Zstd(zstd::Encoder::new(output, 3)?),
         })
     }
 
-    fn finish(self) -> io::Result<W> {
+    fn finish(self) -> io::Result<()> {
         match self {
-            Self::Plain(output) => Ok(output),
+            Self::Plain(mut output) => output.flush(),
             Self::Gzip(encoder) => encoder.finish(),
-            Self::Zstd(encoder) => encoder.finish(),
+            Self::Zstd(encoder) => encoder.finish().map(drop),
         }
     }
 }

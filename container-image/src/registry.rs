@@ -3,22 +3,25 @@
 mod address;
 mod challenge;
 mod credentials;
+mod hosts;
 mod pull;
 mod push;
+mod query;
+mod session;
 mod transport;
 
 use std::collections::HashMap;
 use std::io::{self, Read};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use serde::Deserialize;
-
-use crate::document::decode;
 use crate::{Descriptor, Digest, Error, MAX_DOCUMENT, MediaType, Reference, Store};
-use address::{Origin, escape, resolve};
+use address::Origin;
+pub use credentials::Helper;
 pub use credentials::{Credential, Credentials};
+pub use hosts::Hosts;
 pub use pull::Pull;
+pub use query::Found;
 pub use transport::{Body, Http, HttpOptions, Request, Response, Transport};
 
 /// Redirects that are followed for one request.
@@ -35,10 +38,13 @@ const MAX_PAGES: usize = 1000;
 pub struct Registry {
     transport: Arc<dyn Transport>,
     credentials: Credentials,
+    helper: Option<Box<dyn Helper>>,
     insecure: Vec<String>,
+    hosts: HashMap<String, Hosts>,
     attempts: u32,
     back_off: Duration,
     stall: Duration,
+    chunk: u64,
     tokens: Mutex<HashMap<String, String>>,
 }
 
@@ -72,6 +78,8 @@ pub enum Progress {
     Done(Digest),
     /// The registry took the blob from another of its repositories.
     Mounted(Digest),
+    /// The layer is unpacked.
+    Unpacked(Digest),
 }
 
 /// What a request sends, again if need be.
@@ -79,7 +87,8 @@ pub enum Progress {
 enum Payload<'a> {
     Nothing,
     Bytes(&'a [u8]),
-    Blob(&'a Store, &'a Descriptor, &'a (dyn Fn(u64) + Sync)),
+    /// So many bytes of a blob from an offset; how much of the blob was sent is told.
+    Part(&'a Store, &'a Descriptor, u64, u64, &'a (dyn Fn(u64) + Sync)),
 }
 
 /// A request before it knows its credentials.
@@ -99,10 +108,13 @@ impl Registry {
         Self {
             transport: Arc::new(transport),
             credentials: Credentials::default(),
+            helper: None,
             insecure: Vec::new(),
+            hosts: HashMap::new(),
             attempts: 5,
             back_off: Duration::from_millis(500),
             stall: Duration::from_secs(60),
+            chunk: u64::MAX,
             tokens: Mutex::default(),
         }
     }
@@ -113,10 +125,46 @@ impl Registry {
         Self { credentials, ..self }
     }
 
+    /// Asks the programs that the credentials name, `docker-credential-NAME`, by the way the caller runs them. A registry
+    /// for which a program is named is asked about only there.
+    #[must_use]
+    pub fn helper(self, helper: impl Helper + 'static) -> Self {
+        Self { helper: Some(Box::new(helper)), ..self }
+    }
+
     /// Speaks plain http to these registries, `host[:port]`: everybody on the way can read and change everything.
     #[must_use]
     pub fn insecure(self, registries: Vec<String>) -> Self {
         Self { insecure: registries, ..self }
+    }
+
+    /// Fetches images of `registry`, `host[:port]`, from its mirrors first. A mirror that has something not, or does not
+    /// answer, is passed over; each gets its own credentials only. What a tag stands for is believed of those that may
+    /// say it, everything else is verified.
+    #[must_use]
+    pub fn mirrors(mut self, registry: &str, hosts: Hosts) -> Self {
+        let plain = hosts.mirrors.iter().chain(&hosts.server).filter(|host| host.insecure);
+        self.insecure.extend(plain.map(|host| host.name.clone()));
+        self.hosts.insert(registry.to_owned(), hosts);
+        self
+    }
+
+    /// The names under which what `reference` names can be had, mirrors first. `by_tag`: from those that may resolve tags.
+    fn sources(&self, reference: &Reference, by_tag: bool) -> Result<Vec<Reference>, Error> {
+        let Some(hosts) = self.hosts.get(reference.domain()) else {
+            return Ok(vec![reference.clone()]);
+        };
+        let text = reference.to_string();
+        let path = text.strip_prefix(reference.domain()).unwrap_or(&text);
+        let mut names = Vec::new();
+        for mirror in hosts.mirrors.iter().filter(|host| host.pull && (host.resolve || !by_tag)) {
+            names.push(format!("{}{path}", mirror.name).parse()?);
+        }
+        names.push(match &hosts.server {
+            Some(server) => format!("{}{path}", server.name).parse()?,
+            None => reference.clone(),
+        });
+        Ok(names)
     }
 
     /// How often a request is tried that fails on the way or by a server's fault, and how long the first pause is, which
@@ -124,6 +172,13 @@ impl Registry {
     #[must_use]
     pub fn retries(self, attempts: u32, back_off: Duration) -> Self {
         Self { attempts: attempts.max(1), back_off, ..self }
+    }
+
+    /// Sends blobs in pieces of at most so many bytes, for servers on the way that take no larger ones. By default a blob
+    /// goes in one piece; what broke off is gone on with in either way, if the registry knows how far it came.
+    #[must_use]
+    pub fn chunked(self, bytes: u64) -> Self {
+        Self { chunk: bytes.max(1), ..self }
     }
 
     /// In how long at least a few kilobytes of a blob must come, else the connection is given up. The default is a minute.
@@ -146,32 +201,6 @@ impl Registry {
     /// The descriptor of what a name stands for, without fetching it.
     pub fn resolve(&self, reference: &Reference) -> Result<Descriptor, Error> {
         self.manifest(reference, &target(reference), None).map(|(descriptor, _)| descriptor)
-    }
-
-    /// All tags of the repository of `reference`.
-    pub fn tags(&self, reference: &Reference) -> Result<Vec<String>, Error> {
-        #[derive(Deserialize)]
-        struct Page {
-            tags: Option<Vec<String>>,
-        }
-        let origin = self.base(reference.domain());
-        let mut url = format!("{origin}/v2/{}/tags/list", reference.path());
-        let mut tags = Vec::new();
-        for _ in 0..MAX_PAGES {
-            let response = self.expect(reference, &Call::new("GET", url.clone(), "pull"), &[200])?;
-            let next = response.header("link").and_then(|link| {
-                let (address, rest) = link.trim().strip_prefix('<')?.split_once('>')?;
-                rest.contains("rel=\"next\"").then(|| resolve(&url, address)).flatten()
-            });
-            let bytes = self.read(response, MAX_DOCUMENT, &url)?;
-            tags.extend(decode::<Page>("tag list", reference, &bytes)?.tags.unwrap_or_default());
-            match next {
-                // another host has no say in what this one's tags are
-                Some(next) if Origin::of(&next) == Origin::of(&origin) => url = next,
-                _ => return Ok(tags),
-            }
-        }
-        Ok(tags)
     }
 
     /// Removes a manifest, by the digest of `reference` or the one its tag stands for. All its tags go with it.
@@ -239,209 +268,6 @@ impl Registry {
         let scheme =
             if loopback || self.insecure.iter().any(|name| name == domain) { "http" } else { "https" };
         format!("{scheme}://{host}")
-    }
-
-    /// Sends a call, and makes an error of every status that was not expected.
-    fn expect(&self, reference: &Reference, call: &Call<'_>, statuses: &[u16]) -> Result<Response, Error> {
-        let response = self.send(reference, call)?;
-        if statuses.contains(&response.status) {
-            return Ok(response);
-        }
-        let status = response.status;
-        let url = plain(&call.url);
-        let mut text = Vec::new();
-        // what the registry says of it is a convenience
-        let _ = response.body.take(MAX_ANSWER).read_to_end(&mut text);
-        match status {
-            401 | 403 => {
-                Err(Error::Unauthorized { registry: reference.domain().to_owned(), reason: reason(&text) })
-            }
-            404 => Err(Error::NotFound { object: url }),
-            status => Err(Error::Status { object: url, status, reason: reason(&text) }),
-        }
-    }
-
-    /// Sends a call with what credentials it needs, and follows redirects.
-    fn send(&self, reference: &Reference, call: &Call<'_>) -> Result<Response, Error> {
-        let home = self.base(reference.domain());
-        let home = Origin::of(&home).ok_or_else(|| refused(&home, "it is no address of a registry"))?;
-        let mut scope = format!("repository:{}:{}", reference.path(), call.actions);
-        if let Some(other) = call.also {
-            scope = format!("{scope} repository:{other}:pull");
-        }
-        let key = format!("{} {scope}", reference.domain());
-        let mut url = call.url.clone();
-        let mut asked = false;
-        for _ in 0..=MAX_REDIRECTS + 1 {
-            let origin = Origin::of(&url).ok_or_else(|| refused(&url, "it is neither http nor https"))?;
-            let mut headers = call.headers.clone();
-            if origin == home
-                && let Some(token) = self.tokens.lock().unwrap_or_else(PoisonError::into_inner).get(&key)
-            {
-                headers.push(("authorization", token.clone()));
-            }
-            let failed = |source| Error::Transport { object: plain(&url), source };
-            let body = match call.payload {
-                Payload::Nothing => Body::Empty,
-                Payload::Bytes(bytes) => Body::Bytes(bytes),
-                Payload::Blob(store, blob, moved) => {
-                    let file = Counted { input: store.open_blob(&blob.digest)?, count: 0, moved };
-                    Body::Stream(Box::new(file), blob.size)
-                }
-            };
-            let request = Request { method: call.method, url: &url, headers, body };
-            let response = self.transport.send(request).map_err(failed)?;
-            match response.status {
-                401 if origin == home && !asked => {
-                    asked = true;
-                    let token = self.authenticate(reference, &home, &response, &scope)?;
-                    self.tokens.lock().unwrap_or_else(PoisonError::into_inner).insert(key.clone(), token);
-                }
-                301 | 302 | 303 | 307 | 308 if matches!(call.method, "GET" | "HEAD") => {
-                    let next = response.header("location").and_then(|location| resolve(&url, location));
-                    let next = next.ok_or_else(|| refused(&url, "it redirects to nowhere"))?;
-                    let target =
-                        Origin::of(&next).ok_or_else(|| refused(&next, "it is neither http nor https"))?;
-                    if let Some(reason) = origin.refuses(&target) {
-                        return Err(refused(&next, reason));
-                    }
-                    url = next;
-                }
-                _ => return Ok(response),
-            }
-        }
-        Err(refused(&call.url, "it redirects without end"))
-    }
-
-    /// Answers a challenge: the value of an `Authorization` header.
-    fn authenticate(
-        &self,
-        reference: &Reference,
-        home: &Origin,
-        response: &Response,
-        scope: &str,
-    ) -> Result<String, Error> {
-        let credential = self.credentials.find(reference);
-        let challenges: Vec<_> = response
-            .headers
-            .iter()
-            .filter(|(name, _)| name == "www-authenticate")
-            .flat_map(|(_, value)| challenge::parse(value))
-            .collect();
-        let unauthorized = |reason: &str| Error::Unauthorized {
-            registry: reference.domain().to_owned(),
-            reason: reason.to_owned(),
-        };
-        if let Some(bearer) = challenges.iter().find(|challenge| challenge.scheme == "bearer") {
-            let realm =
-                bearer.parameters.get("realm").ok_or_else(|| unauthorized("it names no token server"))?;
-            let server =
-                Origin::of(realm).ok_or_else(|| refused(realm, "a token server must be http or https"))?;
-            if let Some(reason) = home.refuses(&server) {
-                return Err(refused(realm, reason));
-            }
-            if credential.is_some() && !home.trusts(&server) {
-                return Err(refused(
-                    realm,
-                    "the token server belongs to another domain than the credentials",
-                ));
-            }
-            let service = bearer.parameters.get("service").map_or("", String::as_str);
-            return self.token(realm, service, scope, credential).map_err(|error| match error {
-                Error::Status { status: 400..=403, reason, .. } => unauthorized(&reason),
-                other => other,
-            });
-        }
-        if challenges.iter().any(|challenge| challenge.scheme == "basic") {
-            return credential
-                .and_then(Credential::basic)
-                .ok_or_else(|| unauthorized("it asks for a name and a password, and none are known"));
-        }
-        Err(unauthorized("it asks for a kind of credentials that is not supported"))
-    }
-
-    fn token(
-        &self,
-        realm: &str,
-        service: &str,
-        scope: &str,
-        credential: Option<&Credential>,
-    ) -> Result<String, Error> {
-        #[derive(Deserialize)]
-        struct Answer {
-            token: Option<String>,
-            access_token: Option<String>,
-        }
-        let mut headers = Vec::new();
-        let mut url = realm.to_owned();
-        let mut form = String::new();
-        if let Some(Credential::IdentityToken(token)) = credential {
-            form = format!(
-                "grant_type=refresh_token&client_id=dunnage&service={}&scope={}&refresh_token={}",
-                escape(service),
-                escape(scope),
-                escape(token)
-            );
-            headers.push(("content-type", "application/x-www-form-urlencoded".to_owned()));
-        } else {
-            url.push(if url.contains('?') { '&' } else { '?' });
-            url = url + "service=" + &escape(service);
-            for scope in scope.split(' ').filter(|scope| !scope.ends_with(':')) {
-                url = url + "&scope=" + &escape(scope);
-            }
-            if let Some(basic) = credential.and_then(Credential::basic) {
-                headers.push(("authorization", basic));
-            }
-        }
-        let (method, body) =
-            if form.is_empty() { ("GET", Body::Empty) } else { ("POST", Body::Bytes(form.as_bytes())) };
-        let request = Request { method, url: &url, headers, body };
-        let response = self
-            .transport
-            .send(request)
-            .map_err(|source| Error::Transport { object: plain(realm), source })?;
-        let status = response.status;
-        let bytes = self.read(response, MAX_ANSWER, realm)?;
-        if status != 200 {
-            return Err(Error::Status { object: plain(realm), status, reason: reason(&bytes) });
-        }
-        let answer: Answer = decode("answer of the token server", plain(realm), &bytes)?;
-        let token = answer.token.or(answer.access_token).unwrap_or_default();
-        if token.is_empty() || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
-            return Err(refused(realm, "its answer has no token"));
-        }
-        Ok(format!("Bearer {token}"))
-    }
-
-    /// A whole answer of at most `limit` bytes.
-    fn read(&self, response: Response, limit: u64, url: &str) -> Result<Vec<u8>, Error> {
-        let mut bytes = Vec::new();
-        let failed = |source| Error::Transport { object: plain(url), source };
-        let mut body = Paced::new(response.body.take(limit + 1), self.stall);
-        body.read_to_end(&mut bytes).map_err(failed)?;
-        if bytes.len() as u64 > limit {
-            return Err(Error::Limit { entry: plain(url), what: "bytes of answer", limit });
-        }
-        Ok(bytes)
-    }
-
-    /// Tries again what failed on the way, after a pause.
-    fn again<T>(&self, mut attempt: impl FnMut() -> Result<T, Error>) -> Result<T, Error> {
-        let mut tried = 1;
-        loop {
-            match attempt() {
-                Err(error) if tried < self.attempts && is_passing(&error) => {
-                    self.pause(tried);
-                    tried += 1;
-                }
-                result => return result,
-            }
-        }
-    }
-
-    fn pause(&self, tried: u32) {
-        let factor = 1u32.checked_shl(tried - 1).unwrap_or(u32::MAX);
-        std::thread::sleep(self.back_off.saturating_mul(factor).min(Duration::from_secs(10)));
     }
 }
 

@@ -1,24 +1,31 @@
 use std::fs::{self, File};
-use std::io::{self, BufReader, Read};
+use std::io::{self, BufReader};
 use std::path::{Path, PathBuf};
-use std::sync::mpsc;
+use std::sync::{Condvar, Mutex, PoisonError};
 
 use rustix::fs::FlockOperation;
 
+use crate::apply::{Form, apply_buffered};
+use crate::below::Below;
+use crate::beside::{CHUNK, beside};
 use crate::compression::decompress;
-use crate::digest::Hasher;
 use crate::document::chain_id;
-use crate::store::{lock_file, sync_parent, unique_name};
+use crate::fresh;
+use crate::store::{lock_file, unique_name};
 use crate::tree::remove_tree;
-use crate::{Applied, Descriptor, Digest, Error, Image, Limits, Store, apply};
+use crate::{Applied, Descriptor, Digest, Error, Image, Limits, Store};
 
-/// Bytes that pass between the thread that inflates and the one that makes files.
-const CHUNK: usize = 256 << 10;
+/// So many layers of an image are unpacked side by side at most; each takes two threads.
+const SIDE_BY_SIDE: usize = 4;
 
 /// Unpacked layers on disk, each once, ready to be lower directories of an overlay.
 ///
 /// A layer lies under the hexadecimal digits of its chain id, which names it together with all layers below it.
-/// It appears by rename when it is whole and on disk; processes that want the same layer do the work once.
+/// It appears by rename when it is whole; processes that want the same layer do the work once.
+///
+/// Nothing waits for the disk: all of it can be made again of the blobs, which are safe there. Until the kernel has
+/// written everything a mark beside the layer names the boot it was unpacked in; after a power failure, the next
+/// [`unpack`](Self::unpack) does it anew.
 #[derive(Debug, Clone)]
 pub struct Snapshots {
     root: PathBuf,
@@ -40,30 +47,77 @@ impl Snapshots {
     }
 
     /// Unpacks all layers of `image` that are not there yet, and returns their directories, the lowest first.
-    /// Idempotent; each layer is atomic.
+    /// Layers are unpacked side by side. Idempotent; each layer is atomic.
     ///
     /// # Errors
     ///
     /// [`Error::DigestMismatch`] if a layer is not what the configuration promised; nothing of it is left.
     pub fn unpack(&self, store: &Store, image: &Image, limits: &Limits) -> Result<Vec<PathBuf>, Error> {
-        let mut paths: Vec<PathBuf> = Vec::new();
+        self.unpack_as_they_come(image, limits, &|layer| store.open_blob(&layer.digest), &|_| {})
+    }
+
+    /// The same while the layers are still on their way into a store: `arrive` returns when the blob is there, and `done`
+    /// is told of each layer that is unpacked by then.
+    pub(crate) fn unpack_as_they_come(
+        &self,
+        image: &Image,
+        limits: &Limits,
+        arrive: &(dyn Fn(&Descriptor) -> Result<File, Error> + Sync),
+        done: &(dyn Fn(&Descriptor) + Sync),
+    ) -> Result<Vec<PathBuf>, Error> {
         let mut chain = None;
+        let mut jobs: Vec<Job<'_>> = Vec::new();
         for (layer, diff_id) in image.layers() {
             let id = chain_id(chain.as_ref(), diff_id);
-            let path = self.path(&id);
-            if !path.exists() {
-                self.unpack_layer(store, layer, diff_id, &path, &paths, limits)?;
-            }
-            paths.push(path);
+            jobs.push(Job { layer, diff_id, path: self.path(&id) });
             chain = Some(id);
         }
-        Ok(paths)
+        let paths: Vec<PathBuf> = jobs.iter().map(|job| job.path.clone()).collect();
+        let missing = jobs.iter().filter(|job| !fresh::is_there(&job.path)).count();
+        if missing == 0 {
+            fresh::settle(&self.root, fresh::WRITTEN_BY_THEN)?;
+            for job in &jobs {
+                done(job.layer);
+            }
+            return Ok(paths);
+        }
+        let states = States::default();
+        let work = || {
+            // the lowest first: whoever waits for a layer below waits for one that somebody has begun
+            while let Some(index) = states.begin(jobs.len()) {
+                let lower = || {
+                    if !states.wait(index) {
+                        return Err(io::Error::other("a layer below cannot be unpacked"));
+                    }
+                    Ok(paths[..index].iter().rev().cloned().collect())
+                };
+                let job = &jobs[index];
+                let made = if fresh::is_there(&job.path) {
+                    Ok(())
+                } else {
+                    arrive(job.layer)
+                        .and_then(|blob| self.unpack_layer(blob, job, Below::later(lower), limits))
+                };
+                if made.is_ok() {
+                    done(job.layer);
+                }
+                states.end(index, made);
+            }
+        };
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        std::thread::scope(|scope| {
+            for _ in 1..missing.min(cores).min(SIDE_BY_SIDE) {
+                scope.spawn(work);
+            }
+            work();
+        });
+        states.outcome().map(|()| paths)
     }
 
     /// Directories of the layers of `image`, the lowest first; none if one is not unpacked.
     pub fn layers(&self, image: &Image) -> Option<Vec<PathBuf>> {
         let paths: Vec<_> = chain(image).iter().map(|id| self.path(id)).collect();
-        paths.iter().all(|path| path.exists()).then_some(paths)
+        paths.iter().all(|path| fresh::is_there(path)).then_some(paths)
     }
 
     /// Removes every layer that none of `images` has, and what unpacking that was killed has left.
@@ -76,23 +130,17 @@ impl Snapshots {
                 continue;
             }
             let Some(_lock) = self.try_lock(&name)? else { continue };
-            // out of sight first, so that a kill in the middle leaves no layer half there
-            let aside = self.root.join(INCOMING).join(unique_name());
-            fs::rename(self.root.join(&name), &aside).map_err(Error::io("remove", self.root.join(&name)))?;
-            remove_tree(&aside).map_err(Error::io("remove", &aside))?;
+            self.put_away(&self.root.join(&name))?;
+            fresh::forget(&self.root.join(&name))?;
             let lock = self.root.join(format!("{name}.lock"));
             fs::remove_file(&lock).map_err(Error::io("remove", lock))?;
             removed += 1;
         }
         for path in self.abandoned()? {
             remove_tree(&path).map_err(Error::io("remove", &path))?;
-            let lock = path.with_extension("lock");
-            match fs::remove_file(&lock) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                    return Err(Error::io("remove", lock)(error));
-                }
-                _ => {}
-            }
+        }
+        for directory in [&self.root, &self.root.join(INCOMING)] {
+            remove_orphans(directory)?;
         }
         Ok(removed)
     }
@@ -115,6 +163,13 @@ impl Snapshots {
         Ok(found)
     }
 
+    fn put_away(&self, path: &Path) -> Result<(), Error> {
+        // out of sight first, so that a kill in the middle leaves no layer half there
+        let aside = self.root.join(INCOMING).join(unique_name());
+        fs::rename(path, &aside).map_err(Error::io("remove", path))?;
+        remove_tree(&aside).map_err(Error::io("remove", &aside))
+    }
+
     fn path(&self, chain_id: &Digest) -> PathBuf {
         self.root.join(chain_id.hex())
     }
@@ -127,30 +182,32 @@ impl Snapshots {
         }
     }
 
-    fn unpack_layer(
+    fn unpack_layer<'a>(
         &self,
-        store: &Store,
-        layer: &Descriptor,
-        diff_id: &Digest,
-        path: &Path,
-        below: &[PathBuf],
-        limits: &Limits,
+        blob: File,
+        job: &Job<'_>,
+        below: Below<'a>,
+        limits: &'a Limits,
     ) -> Result<(), Error> {
+        let Job { layer, diff_id, path } = job;
         if !layer.media_type.is_layer() {
             let media_type = layer.media_type.as_str().to_owned();
             return Err(Error::MediaType { object: layer.digest.clone(), media_type });
         }
         let _lock = lock_file(&path.with_extension("lock"), FlockOperation::LockExclusive)?;
-        if path.exists() {
+        if fresh::is_there(path) {
             return Ok(());
+        }
+        if path.exists() {
+            // unpacked before the machine went down, and perhaps not all of it was written
+            self.put_away(path)?;
         }
         let temporary = self.root.join(INCOMING).join(unique_name());
         let marker = temporary.with_extension("lock");
         let _alive = lock_file(&marker, FlockOperation::LockExclusive)?;
-        let made = unpack_into(store, layer, diff_id, &temporary, below, limits).and_then(|_| {
-            let file = File::open(&temporary).map_err(Error::io("open", &temporary))?;
-            rustix::fs::syncfs(&file).map_err(|errno| Error::io("sync", &temporary)(errno.into()))?;
-            fs::rename(&temporary, path).and_then(|()| sync_parent(path)).map_err(Error::io("write", path))
+        let made = unpack_into(blob, diff_id, &temporary, below, limits).and_then(|_| {
+            fresh::mark(path)?;
+            fs::rename(&temporary, path).map_err(Error::io("write", path))
         });
         if made.is_err() {
             // the first error is the one to report
@@ -170,25 +227,107 @@ fn chain(image: &Image) -> Vec<Digest> {
     ids
 }
 
+/// A layer that is to be unpacked.
+struct Job<'a> {
+    layer: &'a Descriptor,
+    diff_id: &'a Digest,
+    path: PathBuf,
+}
+
+/// How far the layers of one image are.
+#[derive(Default)]
+struct States {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    begun: usize,
+    /// A place for each layer that was begun: none while it is worked on, then whether it is there.
+    ended: Vec<Option<bool>>,
+    /// The first failure of the lowest layer that has one.
+    failure: Option<(usize, Error)>,
+}
+
+impl States {
+    /// The next layer to work on; none when all are begun or one has failed.
+    fn begin(&self, count: usize) -> Option<usize> {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        if state.begun == count || state.failure.is_some() {
+            return None;
+        }
+        state.begun += 1;
+        state.ended.push(None);
+        Some(state.begun - 1)
+    }
+
+    fn end(&self, index: usize, made: Result<(), Error>) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(ended) = state.ended.get_mut(index) {
+            *ended = Some(made.is_ok());
+        }
+        if let Err(error) = made
+            && state.failure.as_ref().is_none_or(|(other, _)| index < *other)
+        {
+            state.failure = Some((index, error));
+        }
+        self.changed.notify_all();
+    }
+
+    /// Waits until all layers below are there; false if one will never be.
+    fn wait(&self, index: usize) -> bool {
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let working = |state: &mut State| {
+            let below = &state.ended[..index];
+            !below.contains(&Some(false)) && below.contains(&None)
+        };
+        let state = self.changed.wait_while(state, working).unwrap_or_else(PoisonError::into_inner);
+        state.ended[..index].iter().all(|ended| *ended == Some(true))
+    }
+
+    fn outcome(self) -> Result<(), Error> {
+        let state = self.state.into_inner().unwrap_or_else(PoisonError::into_inner);
+        state.failure.map_or(Ok(()), |(_, error)| Err(error))
+    }
+}
+
 /// Unpacks a layer into the new directory `target` and verifies what it was.
-fn unpack_into(
-    store: &Store,
-    layer: &Descriptor,
+fn unpack_into<'a>(
+    blob: File,
     diff_id: &Digest,
     target: &Path,
-    below: &[PathBuf],
-    limits: &Limits,
+    below: Below<'a>,
+    limits: &'a Limits,
 ) -> Result<Applied, Error> {
     fs::create_dir(target).map_err(Error::io("create", target))?;
-    let blob = BufReader::with_capacity(CHUNK, store.open_blob(&layer.digest)?);
-    let below: Vec<&PathBuf> = below.iter().rev().collect();
-    let (applied, found) =
-        beside(decompress(blob)?, diff_id, |archive| apply(archive, target, &below, limits))?;
+    let blob = BufReader::with_capacity(CHUNK, blob);
+    let (applied, found) = beside(decompress(blob)?, diff_id, |archive| {
+        apply_buffered(archive, target, Form::Overlay, below, limits)
+    })?;
     if found == *diff_id {
         Ok(applied)
     } else {
         Err(Error::DigestMismatch { expected: diff_id.clone(), found })
     }
+}
+
+/// Removes locks and marks beside which no layer is, unless somebody holds the lock: they are about to make it.
+fn remove_orphans(directory: &Path) -> Result<(), Error> {
+    for name in list(directory)? {
+        let path = directory.join(&name);
+        if path.extension().is_none() || path.with_extension("").exists() {
+            continue;
+        }
+        let lock = path.with_extension("lock");
+        let Ok(_lock) = lock_file(&lock, FlockOperation::NonBlockingLockExclusive) else { continue };
+        if path.with_extension("").exists() {
+            continue;
+        }
+        fresh::forget(&path)?;
+        fs::remove_file(&lock).map_err(Error::io("remove", lock))?;
+    }
+    Ok(())
 }
 
 const INCOMING: &str = "incoming";
@@ -201,77 +340,4 @@ fn list(directory: &Path) -> Result<Vec<String>, Error> {
         names.extend(entry.file_name().into_string());
     }
     Ok(names)
-}
-
-/// Reads and hashes `input` in a thread of its own while `consume` works on what has been read.
-fn beside<T>(
-    mut input: Box<dyn Read + Send + '_>,
-    like: &Digest,
-    consume: impl FnOnce(ChunkReader) -> Result<T, Error>,
-) -> Result<(T, Digest), Error> {
-    let (sender, receiver) = mpsc::sync_channel::<io::Result<Vec<u8>>>(8);
-    let mut hasher = Hasher::new(like.algorithm());
-    std::thread::scope(|scope| {
-        let reader = scope.spawn(move || {
-            loop {
-                let mut chunk = vec![0; CHUNK];
-                match fill(&mut input, &mut chunk) {
-                    Ok(0) => return hasher.finish(),
-                    Ok(count) => {
-                        chunk.truncate(count);
-                        hasher.update(&chunk);
-                        // the consumer went away with an error of its own
-                        if sender.send(Ok(chunk)).is_err() {
-                            return hasher.finish();
-                        }
-                    }
-                    Err(error) => {
-                        let _ = sender.send(Err(error));
-                        return hasher.finish();
-                    }
-                }
-            }
-        });
-        let consumed = consume(ChunkReader { receiver, chunk: Vec::new(), at: 0 });
-        let digest = reader.join().map_err(|_| Error::Read {
-            object: "the archive".to_owned(),
-            source: io::ErrorKind::Other.into(),
-        })?;
-        Ok((consumed?, digest))
-    })
-}
-
-/// Reads until `buffer` is full or the input ends.
-fn fill(input: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
-    let mut filled = 0;
-    while filled < buffer.len() {
-        match input.read(&mut buffer[filled..]) {
-            Ok(0) => break,
-            Ok(count) => filled += count,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(filled)
-}
-
-struct ChunkReader {
-    receiver: mpsc::Receiver<io::Result<Vec<u8>>>,
-    chunk: Vec<u8>,
-    at: usize,
-}
-
-impl Read for ChunkReader {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        while self.at == self.chunk.len() {
-            match self.receiver.recv() {
-                Ok(chunk) => (self.chunk, self.at) = (chunk?, 0),
-                Err(mpsc::RecvError) => return Ok(0),
-            }
-        }
-        let count = buffer.len().min(self.chunk.len() - self.at);
-        buffer[..count].copy_from_slice(&self.chunk[self.at..self.at + count]);
-        self.at += count;
-        Ok(count)
-    }
 }

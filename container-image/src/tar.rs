@@ -7,7 +7,7 @@ mod sparse;
 mod writer;
 
 use std::collections::BTreeMap;
-use std::io::{self, Read};
+use std::io::{self, BufRead, Read};
 
 use crate::Error;
 pub(crate) use header::Kind;
@@ -20,7 +20,7 @@ pub(crate) const MAX_PATH: u64 = 4095;
 const MAX_EXTENSION: u64 = 1 << 20;
 
 /// One entry, its data not yet read.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Entry {
     /// The name as it is written, leading slashes and all.
     pub(crate) path: Vec<u8>,
@@ -70,7 +70,7 @@ pub(crate) struct Reader<R> {
     any: bool,
 }
 
-impl<R: Read> Reader<R> {
+impl<R: BufRead> Reader<R> {
     pub(crate) fn new(input: R) -> Self {
         Self { input, position: 0, data: 0, padding: 0, any: false }
     }
@@ -117,6 +117,27 @@ impl<R: Read> Reader<R> {
         self.position += count as u64;
         self.data -= count as u64;
         Ok(count)
+    }
+
+    /// The next piece of the current entry's data as it lies in the input's buffer; empty when there is no more.
+    /// [`consume`](Self::consume) what was used of it.
+    pub(crate) fn data(&mut self) -> Result<&[u8], Error> {
+        if self.data == 0 {
+            return Ok(&[]);
+        }
+        if buffered(&mut self.input)? == 0 {
+            return Err(truncated());
+        }
+        let piece = self.input.fill_buf().map_err(read_error)?;
+        let wanted = usize::try_from(self.data).unwrap_or(usize::MAX).min(piece.len());
+        Ok(&piece[..wanted])
+    }
+
+    /// Passes over so much of what [`data`](Self::data) returned.
+    pub(crate) fn consume(&mut self, count: usize) {
+        self.input.consume(count);
+        self.position += count as u64;
+        self.data = self.data.saturating_sub(count as u64);
     }
 
     fn entry(
@@ -220,13 +241,13 @@ impl<R: Read> Reader<R> {
 
     fn skip_rest(&mut self) -> Result<(), Error> {
         let mut left = self.data.checked_add(self.padding).ok_or_else(truncated)?;
-        let mut buffer = [0; 8192];
         while left > 0 {
-            let wanted = usize::try_from(left).unwrap_or(usize::MAX).min(buffer.len());
-            let count = read_some(&mut self.input, &mut buffer[..wanted])?;
+            let count = buffered(&mut self.input)?;
             if count == 0 {
                 return Err(truncated());
             }
+            let count = usize::try_from(left).unwrap_or(usize::MAX).min(count);
+            self.input.consume(count);
             self.position += count as u64;
             left -= count as u64;
         }
@@ -275,6 +296,17 @@ fn trim_nul(mut name: Vec<u8>) -> Vec<u8> {
         name.pop();
     }
     name
+}
+
+/// How many bytes lie in the input's buffer, which is filled if it is empty; none at the input's end.
+fn buffered(input: &mut impl BufRead) -> Result<usize, Error> {
+    loop {
+        match input.fill_buf() {
+            Ok(piece) => return Ok(piece.len()),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(read_error(error)),
+        }
+    }
 }
 
 fn read_some(input: &mut impl Read, buffer: &mut [u8]) -> Result<usize, Error> {

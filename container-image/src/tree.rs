@@ -29,21 +29,6 @@ pub(crate) fn open_child(parent: BorrowedFd<'_>, name: &[u8]) -> Result<OwnedFd,
     resolve(parent, name, flags, ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS)
 }
 
-/// Opens whatever is at `path` without following any link.
-pub(crate) fn open_as_is(root: BorrowedFd<'_>, path: &[u8]) -> Result<OwnedFd, Errno> {
-    let flags = OFlags::PATH | OFlags::NOFOLLOW;
-    // the last component may be a link: it is opened itself
-    let resolve_flags = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
-    match path.iter().rposition(|&b| b == b'/') {
-        None => resolve(root, path, flags, resolve_flags),
-        Some(slash) => {
-            let no_links = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
-            let parent = resolve(root, &path[..slash], OFlags::PATH | OFlags::DIRECTORY, no_links)?;
-            resolve(parent.as_fd(), &path[slash + 1..], flags, resolve_flags)
-        }
-    }
-}
-
 fn resolve(root: BorrowedFd<'_>, path: &[u8], flags: OFlags, how: ResolveFlags) -> Result<OwnedFd, Errno> {
     loop {
         match rustix::fs::openat2(root, path, flags | OFlags::CLOEXEC, Mode::empty(), how) {

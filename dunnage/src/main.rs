@@ -1,8 +1,10 @@
 //! `dunnage`: a container engine in one small binary, which needs no daemon.
 #![forbid(unsafe_code)]
 
+mod bars;
 mod command;
 mod context;
+mod helper;
 mod human;
 mod listing;
 mod table;

@@ -121,6 +121,75 @@ fn login_keeps_a_password_that_works_and_logout_forgets_it() {
 }
 
 #[test]
+fn a_program_that_knows_credentials_is_asked_for_the_registry_it_is_named_for() {
+    let Some(host) = Host::with_image() else { return };
+    let Some(_registry) = registry(&host, true) else { return };
+    let config = host.path("docker-config");
+    fs::create_dir_all(&config).unwrap();
+    fs::write(config.join("config.json"), format!("{{\"credHelpers\":{{\"{ADDRESS}\":\"dnt\"}}}}")).unwrap();
+    let program = config.join("docker-credential-dnt");
+    let push = |script: &str| {
+        fs::write(
+            &program,
+            format!("#!/bin/sh\nread asked\ntest \"$1 $asked\" = 'get {ADDRESS}' || exit 3\n{script}\n"),
+        )
+        .unwrap();
+        fs::set_permissions(&program, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+        let name = format!("{ADDRESS}/bb:1");
+        host.ok(&["tag", "bb", &name]);
+        let mut command = host.command(&["push", &name]);
+        command.env("DOCKER_CONFIG", &config).env("PATH", format!("{}:/usr/bin:/bin", config.display()));
+        let output = command.stdin(Stdio::null()).output().unwrap();
+        (output.status.success(), String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    let (done, text) = push("echo '{\"ServerURL\":\"x\",\"Username\":\"user\",\"Secret\":\"secret\"}'");
+    assert!(done, "{text}");
+    let (done, text) = push("echo credentials not found in native keychain; exit 1");
+    assert!(!done && text.contains("denied"), "{text}");
+    let (done, text) = push("exit 4");
+    assert!(!done && text.contains("docker-credential-dnt"), "{text}");
+    let (done, text) = push("echo '{\"Username\":\"user\",\"Secret\":\"hunter2\"}'");
+    assert!(!done && !text.contains("hunter2"), "{text}");
+}
+
+#[test]
+#[ignore = "started by the test that searches"]
+fn answers_one_search() {
+    use std::io::{BufRead, BufReader, Write};
+    if std::env::var_os("DUNNAGE_TEST_SEARCH").is_none() {
+        return;
+    }
+    let body = r#"{"results":[{"name":"team/web","description":"a\u001b[31m server","star_count":3,"is_official":false}]}"#;
+    let (mut stream, _) = std::net::TcpListener::bind("127.0.0.1:5002").unwrap().accept().unwrap();
+    let mut lines = BufReader::new(stream.try_clone().unwrap()).lines();
+    assert!(lines.next().unwrap().unwrap().starts_with("GET /v1/search?q=web&n=25 "));
+    while !lines.next().unwrap().unwrap().is_empty() {}
+    write!(stream, "HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{body}", body.len())
+        .unwrap();
+}
+
+#[test]
+fn a_search_lists_what_a_registry_finds() {
+    let Some(host) = Host::with_image() else { return };
+    // the registry of this test listens where the command runs: it is this program once more
+    let mut server = host.inside(std::env::current_exe().unwrap().to_str().unwrap());
+    server.args(["--ignored", "--exact", "answers_one_search"]).env("DUNNAGE_TEST_SEARCH", "1");
+    let mut server = server.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    until("the server listens", || {
+        let sockets = fs::read_to_string(format!("/proc/{}/net/tcp", server.id())).ok()?;
+        sockets.lines().any(|line| line.contains(" 0100007F:138A ") && line.contains(" 0A ")).then_some(())
+    });
+    let output = host.output(&["search", "127.0.0.1:5002/web"]);
+    let _ = server.kill();
+    let _ = server.wait();
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let lines: Vec<&str> = text.lines().collect();
+    assert!(lines[0].starts_with("NAME") && lines[0].ends_with("OFFICIAL"), "{text}");
+    assert!(lines[1].starts_with("team/web") && !text.contains('\u{1b}'), "{text}");
+}
+
+#[test]
 fn a_changed_container_becomes_an_image_with_a_history() {
     let Some(host) = Host::with_image() else { return };
     let script = "echo new > /root/new; rm /etc/group; mkdir /made; ln /root/new /made/hard";

@@ -35,7 +35,7 @@ const PACKAGES: [&str; 11] = [
 const ONE: &str = "60";
 
 /// A process that runs and times commands in its own namespace.
-struct Worker {
+pub(crate) struct Worker {
     child: Child,
     to: ChildStdin,
     from: BufReader<ChildStdout>,
@@ -101,7 +101,7 @@ pub(crate) fn worker() -> Result<bool, Failure> {
 }
 
 impl Worker {
-    fn start(place: &Path, setup: Option<&str>) -> Result<Self, Failure> {
+    pub(crate) fn start(place: &Path, setup: Option<&str>) -> Result<Self, Failure> {
         let own = std::env::current_exe()?;
         let mut command = match setup {
             None => Command::new(&own),
@@ -119,6 +119,11 @@ impl Worker {
         let to = child.stdin.take().ok_or("a worker without input")?;
         let from = BufReader::new(child.stdout.take().ok_or("a worker without output")?);
         Ok(Self { child, to, from })
+    }
+
+    /// The same of a line for the shell, in at most ten minutes.
+    pub(crate) fn shell(&mut self, line: &str) -> Result<f64, Failure> {
+        self.time(&["timeout", "600", "sh", "-c", line].map(str::to_owned))
     }
 
     /// Milliseconds of one run that must succeed.

@@ -4,6 +4,8 @@
 
 mod apt;
 mod bench;
+mod bench_image;
+mod bench_layers;
 mod bench_table;
 mod demo;
 mod process;
@@ -26,7 +28,9 @@ usage: cargo xtask COMMAND
   vm-test        the tests of cgroups and namespaces on a host with cgroup v2 alone, in an emulated machine
                  [PROGRAM [TEST...]]: only those whose names contain this
   demo           Flask and Redis in two containers on a network of their own, from nothing
-  bench runtime  dunnage-oci beside crun and runc, dunnage beside podman  [--rounds N] [--quick]";
+  bench runtime  dunnage-oci beside crun and runc, dunnage beside podman  [--rounds N] [--quick]
+  bench image    pull, unpack, push, save, load, diff and commit beside podman, docker, ctr, skopeo and umoci
+                 [--rounds N] [--quick] [--only WORD]";
 
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
@@ -36,6 +40,7 @@ fn main() -> ExitCode {
         ["vm-test", only @ ..] => vm_test::run(only),
         ["demo"] => demo::run(),
         ["bench", "runtime", options @ ..] => bench::run(options),
+        ["bench", "image", options @ ..] => bench_image::run(options),
         ["bench-worker"] => bench::worker(),
         _ => {
             eprintln!("{USAGE}");

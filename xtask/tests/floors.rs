@@ -7,8 +7,9 @@ use serde_json::Value;
 
 fn floor(name: &str) -> Option<u8> {
     Some(match name {
-        "container-ns" | "container-cgroup" | "container-image" | "container-net" | "container-volume" => 1,
-        "container-runtime" => 2,
+        "container-ns" | "container-cgroup" | "container-image" | "container-net" | "container-volume"
+        | "dockerfile-parser" | "compose-model" => 1,
+        "container-runtime" | "container-build" => 2,
         "container-engine" => 3,
         "dunnage" => 4,
         _ => return None,

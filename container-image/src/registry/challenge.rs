@@ -76,4 +76,30 @@ mod tests {
             assert!(parse(broken).len() < 2, "{broken}");
         }
     }
+
+    #[test]
+    fn headers_that_were_changed_at_random_are_read_to_an_end() {
+        let good =
+            r#"Bearer realm="https://auth.example/token",service="a\"b",scope="x:y:pull", Basic realm=z"#;
+        let mut state = 7u64;
+        let mut below = |limit: usize| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (state >> 33) as usize % limit
+        };
+        for _ in 0..5000 {
+            let mut characters: Vec<char> = good.chars().collect();
+            for _ in 0..=below(5) {
+                let at = below(characters.len());
+                match below(3) {
+                    0 => characters[at] = ['"', '\\', ',', '=', ' ', '\u{e9}', '\0'][below(7)],
+                    1 => drop(characters.remove(at)),
+                    _ => characters.insert(at, characters[below(characters.len())]),
+                }
+            }
+            let text: String = characters.into_iter().collect();
+            for challenge in parse(&text) {
+                assert!(!challenge.scheme.is_empty() && challenge.scheme.chars().all(is_token), "{text:?}");
+            }
+        }
+    }
 }

@@ -28,6 +28,23 @@ impl fmt::Debug for Credential {
 }
 
 impl Credential {
+    /// What a program `docker-credential-NAME` answers to `get`; none if it is no such answer.
+    pub fn of_helper(answer: &str) -> Option<Self> {
+        #[derive(Deserialize)]
+        #[serde(rename_all = "PascalCase")]
+        struct Answer {
+            username: String,
+            secret: String,
+        }
+        let Answer { username, secret } = serde_json::from_str(answer).ok()?;
+        // the protocol's word for a token in the place of a password
+        Some(if username == "<token>" {
+            Self::IdentityToken(secret)
+        } else {
+            Self::Password { user: username, password: secret }
+        })
+    }
+
     /// The value of an `Authorization` header, where a password is known.
     pub(super) fn basic(&self) -> Option<String> {
         match self {
@@ -37,6 +54,14 @@ impl Credential {
             Self::IdentityToken(_) => None,
         }
     }
+}
+
+/// Who runs programs that know credentials. A library that starts programs, in an environment it did not choose, would be a
+/// surprise: the caller does it.
+pub trait Helper: Send + Sync {
+    /// Runs `docker-credential-PROGRAM get` with the registry's address on standard input, and reads the answer, for which
+    /// [`Credential::of_helper`] is there. None if the program knows nobody there.
+    fn find(&self, program: &str, registry: &str) -> std::io::Result<Option<Credential>>;
 }
 
 /// The credentials of a `config.json` of Docker or an `auth.json` of podman and skopeo, whose text the caller gives.

@@ -62,6 +62,8 @@ pub struct HttpOptions {
     pub accept_any_certificate: bool,
     /// Certificates in PEM to trust instead of those that the machine trusts.
     pub roots: Option<Vec<u8>>,
+    /// Our own certificate, with those above it, and its key, in one PEM text, for registries that ask who we are.
+    pub identity: Option<Vec<u8>>,
 }
 
 impl Default for HttpOptions {
@@ -71,6 +73,7 @@ impl Default for HttpOptions {
             stall: Duration::from_secs(60),
             accept_any_certificate: false,
             roots: None,
+            identity: None,
         }
     }
 }
@@ -86,7 +89,7 @@ impl Http {
     ///
     /// # Errors
     ///
-    /// `InvalidInput` if `roots` has no certificate in PEM.
+    /// `InvalidInput` if `roots` has no certificate in PEM, or `identity` no certificate or no key.
     pub fn new(options: &HttpOptions) -> io::Result<Self> {
         let mut tls = ureq::tls::TlsConfig::builder().disable_verification(options.accept_any_certificate);
         let mut roots = Vec::new();
@@ -106,6 +109,9 @@ impl Http {
             // one that cannot be read is trusted by nobody
             None => roots.extend(ureq::tls::parse_pem(&system_roots()).flatten().filter_map(certificate)),
         }
+        if let Some(pem) = &options.identity {
+            tls = tls.client_cert(Some(identity(pem)?));
+        }
         tls = tls.root_certs(ureq::tls::RootCerts::new_with_certs(&roots));
         let config = ureq::Agent::config_builder()
             .http_status_as_error(false)
@@ -123,6 +129,23 @@ impl Http {
             .build();
         Ok(Self { agent: config.into() })
     }
+}
+
+fn identity(pem: &[u8]) -> io::Result<ureq::tls::ClientCert> {
+    let invalid = |reason| io::Error::new(io::ErrorKind::InvalidInput, reason);
+    let (mut chain, mut key) = (Vec::new(), None);
+    for item in ureq::tls::parse_pem(pem) {
+        match item.map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))? {
+            ureq::tls::PemItem::Certificate(certificate) => chain.push(certificate),
+            ureq::tls::PemItem::PrivateKey(found) => key = Some(found),
+            _ => {}
+        }
+    }
+    let key = key.ok_or_else(|| invalid("there is no private key in the PEM text"))?;
+    if chain.is_empty() {
+        return Err(invalid("there is no certificate beside the private key"));
+    }
+    Ok(ureq::tls::ClientCert::new_with_certs(&chain, key))
 }
 
 fn certificate(item: ureq::tls::PemItem<'static>) -> Option<ureq::tls::Certificate<'static>> {

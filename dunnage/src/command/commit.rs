@@ -59,13 +59,17 @@ impl Commit {
 
 impl Diff {
     pub(crate) async fn run(self, roots: &Roots) -> Result<u8, Failure> {
+        let mut text = String::new();
         for change in roots.engine().await?.changes(&self.container).await? {
             let letter = match change.kind() {
-                ChangeKind::Added => 'A',
-                ChangeKind::Changed => 'C',
-                ChangeKind::Deleted => 'D',
+                ChangeKind::Added => "A",
+                ChangeKind::Changed => "C",
+                ChangeKind::Deleted => "D",
             };
-            print(format_args!("{letter} {}", plain(&change.path().to_string_lossy())))?;
+            text = text + letter + " " + &plain(&change.path().to_string_lossy()) + "\n";
+        }
+        if !text.is_empty() {
+            print(text.trim_end_matches('\n'))?;
         }
         Ok(0)
     }

@@ -9,6 +9,7 @@ use container_engine::{Credential, Credentials, Http, HttpOptions, Registry};
 use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
 
 use crate::context::{Failure, print};
+use crate::helper::Programs;
 
 const DOCKER_HUB: &str = "docker.io";
 
@@ -89,7 +90,7 @@ impl Logout {
 /// A client with the person's credentials.
 pub(crate) fn registry(domain: &str, insecure: bool) -> Result<Registry, Failure> {
     let credentials = Credentials::parse(&read_config()?).map_err(container_engine::Error::from)?;
-    Ok(client(domain, insecure)?.credentials(credentials))
+    Ok(client(domain, insecure)?.credentials(credentials).helper(Programs))
 }
 
 fn client(domain: &str, insecure: bool) -> Result<Registry, Failure> {

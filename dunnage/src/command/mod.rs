@@ -28,6 +28,7 @@ mod rm;
 mod rmi;
 mod run;
 mod save;
+mod search;
 mod start;
 mod stats;
 mod stop;
@@ -101,6 +102,8 @@ pub(crate) enum Command {
     History(history::History),
     /// Fetch an image from a registry
     Pull(pull::Pull),
+    /// Look for images in a registry
+    Search(search::Search),
     /// Bring an image to a registry
     Push(push::Push),
     /// Keep the credentials for a registry
@@ -171,6 +174,7 @@ pub(crate) async fn run(roots: Roots, command: Command) -> Result<u8, Failure> {
         Command::Image(command) => command.run(&roots).await,
         Command::History(command) => command.run(&roots).await,
         Command::Pull(command) => command.run(&roots).await,
+        Command::Search(command) => command.run(&roots),
         Command::Push(command) => command.run(&roots).await,
         Command::Login(command) => command.run(),
         Command::Logout(command) => command.run(),

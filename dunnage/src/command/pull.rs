@@ -1,9 +1,9 @@
 use std::io::Write;
-use std::sync::Mutex;
 
 use clap::{Args, ValueEnum};
-use container_engine::{Digest, Engine, Platform, Progress, Pull as Fetch, Reference};
+use container_engine::{Digest, Engine, Platform, Pull as Fetch, Reference};
 
+use crate::bars::{PULL, show};
 use crate::command::login::registry;
 use crate::context::{Failure, Roots, print};
 
@@ -50,7 +50,7 @@ impl Pull {
             .tag()
             .map_or_else(|| name.digest().map(Digest::to_string).unwrap_or_default(), str::to_owned);
         print(format_args!("{tag}: Pulling from {}", name.path()))?;
-        let pulled = engine.pull_image(&client, name, &fetch, &lines(std::io::stdout())).await?;
+        let pulled = engine.pull_image(&client, name, &fetch, &*show(PULL, std::io::stdout())).await?;
         let familiar = name.familiar();
         let status = if pulled.is_new {
             format!("Downloaded newer image for {familiar}")
@@ -59,32 +59,6 @@ impl Pull {
         };
         print(format_args!("Digest: {}\nStatus: {status}\n{name}", pulled.digest))?;
         Ok(0)
-    }
-}
-
-/// Prints one line for each step of each layer.
-fn lines(output: impl Write + Send) -> impl Fn(Progress) + Sync {
-    let state = Mutex::new((output, Vec::<Digest>::new()));
-    move |event| {
-        let Ok(mut state) = state.lock() else { return };
-        let (output, layers) = &mut *state;
-        let (digest, word) = match &event {
-            Progress::Layers(all) => {
-                for layer in all {
-                    // a reader that went away does not stop the pull
-                    let _ = writeln!(output, "{}: Pulling fs layer", layer.digest.short());
-                }
-                layers.extend(all.iter().map(|layer| layer.digest.clone()));
-                return;
-            }
-            Progress::Exists(digest) => (digest, "Already exists".to_owned()),
-            Progress::Done(digest) => (digest, "Pull complete".to_owned()),
-            Progress::Retrying { digest, attempt } => (digest, format!("Retrying, attempt {attempt}")),
-            _ => return,
-        };
-        if layers.contains(digest) {
-            let _ = writeln!(output, "{}: {word}", digest.short());
-        }
     }
 }
 
@@ -104,7 +78,7 @@ pub(crate) async fn ensure(engine: &Engine, image: &str, policy: PullPolicy) -> 
         let _ = writeln!(output, "Unable to find image '{}' locally", name.familiar());
     }
     let client = registry(name.domain(), false)?;
-    let pulled = engine.pull_image(&client, &name, &Fetch::default(), &lines(std::io::stderr())).await;
+    let pulled = engine.pull_image(&client, &name, &Fetch::default(), &*show(PULL, std::io::stderr())).await;
     match pulled {
         Ok(pulled) => {
             let _ = writeln!(output, "Digest: {}", pulled.digest);

@@ -1,9 +1,7 @@
-use std::io::Write;
-use std::sync::Mutex;
-
 use clap::Args;
-use container_engine::{Digest, Progress, Reference};
+use container_engine::Reference;
 
+use crate::bars::{PUSH, show};
 use crate::command::login::registry;
 use crate::context::{Failure, Roots, print};
 
@@ -29,25 +27,8 @@ impl Push {
             return print(name).map(|()| 0);
         }
         print(format_args!("The push refers to repository [{}/{}]", name.domain(), name.path()))?;
-        let layers = Mutex::new(Vec::<Digest>::new());
-        let progress = |event: Progress| {
-            let Ok(mut layers) = layers.lock() else { return };
-            let (digest, word) = match event {
-                Progress::Layers(all) => {
-                    layers.extend(all.into_iter().map(|layer| layer.digest));
-                    return;
-                }
-                Progress::Exists(digest) => (digest, "Layer already exists"),
-                Progress::Mounted(digest) => (digest, "Mounted from another repository"),
-                Progress::Done(digest) => (digest, "Pushed"),
-                _ => return,
-            };
-            if layers.contains(&digest) {
-                // a reader that went away does not stop the push
-                let _ = writeln!(std::io::stdout(), "{}: {word}", digest.short());
-            }
-        };
-        let (digest, size) = engine.push_image(&client, name, &progress).await?;
+        let progress = show(PUSH, std::io::stdout());
+        let (digest, size) = engine.push_image(&client, name, &*progress).await?;
         print(format_args!("{}: digest: {digest} size: {size}", name.tag().unwrap_or("latest")))?;
         Ok(0)
     }

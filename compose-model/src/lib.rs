@@ -1,0 +1,2 @@
+//! The Compose Specification: load, merge, check, print and plan.
+#![forbid(unsafe_code)]

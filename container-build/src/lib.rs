@@ -1,0 +1,2 @@
+//! Dockerfiles to images.
+#![forbid(unsafe_code)]
