@@ -275,6 +275,49 @@ pub struct ContainerConfig {
     /// The signal that asks the container to stop, `SIGTERM` or a number.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stop_signal: Option<String>,
+    /// How the container is asked whether it is well. Docker's; the OCI specification has it not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub healthcheck: Option<Healthcheck>,
+    /// Instructions for a build that begins with this image. Docker's.
+    #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "null_is_default")]
+    pub on_build: Vec<String>,
+    /// What the shell form of commands is given to. Docker's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub shell: Option<Vec<String>>,
+}
+
+/// Docker's health check of an image. Times are nanoseconds; 0 is the default of whoever runs it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Default)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct Healthcheck {
+    /// `NONE`; `CMD` and a command; `CMD-SHELL` and a line for the shell; nothing for what the image below has.
+    #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "null_is_default")]
+    pub test: Vec<String>,
+    /// From one check to the next.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub interval: u64,
+    /// How long a check may take.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub timeout: u64,
+    /// Failures in this time after the start do not count.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub start_period: u64,
+    /// From one check to the next within that time.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub start_interval: u64,
+    /// So many failures in a row make a container unhealthy.
+    #[serde(skip_serializing_if = "is_zero_count")]
+    pub retries: u32,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde gives the field")]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde gives the field")]
+fn is_zero_count(number: &u32) -> bool {
+    *number == 0
 }
 
 /// The empty object `{}` that stands for "a member of this set".

@@ -77,8 +77,8 @@ pub use compression::{Compression, inflate};
 pub use diff::{Change, ChangeKind, Diff};
 pub use digest::{Algorithm, Digest, Hasher};
 pub use document::{
-    ContainerConfig, Descriptor, Empty, History, ImageConfig, Index, MAX_DOCUMENT, Manifest, MediaType,
-    Platform, RootFs,
+    ContainerConfig, Descriptor, Empty, Healthcheck, History, ImageConfig, Index, MAX_DOCUMENT, Manifest,
+    MediaType, Platform, RootFs,
 };
 pub use error::Error;
 pub use image::Image;
