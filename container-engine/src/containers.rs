@@ -3,7 +3,7 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 
 use container_image::Image;
-use container_runtime::monitor::{MonitorStatus, NetworkStatus};
+use container_runtime::monitor::{Health, MonitorStatus, NetworkStatus};
 use container_runtime::{ContainerId, Status};
 use rustix::fs::{FlockOperation, flock};
 
@@ -11,7 +11,7 @@ use crate::bundle;
 use crate::database::{ContainerRow, EndpointRow};
 use crate::networks::{EndpointOptions, endpoint_row};
 use crate::options::{ContainerOptions, NetworkMode};
-use crate::{Engine, Error, name, time};
+use crate::{Engine, Error, health, name, time};
 
 /// A container as people see it.
 #[derive(Debug, Clone, PartialEq)]
@@ -52,6 +52,8 @@ pub enum Phase {
         paused: bool,
         /// How many times it was started again.
         restarts: u32,
+        /// What health checks say; none without one.
+        health: Option<Health>,
     },
     /// It ended and will be started again.
     Restarting {
@@ -271,11 +273,11 @@ impl Engine {
             })
         };
         Ok(match status {
-            MonitorStatus::Running { pid, started_at, restart_count, .. } if alive => {
+            MonitorStatus::Running { pid, started_at, restart_count, health, .. } if alive => {
                 let paused = container_id(&row.id)
                     .and_then(|id| Ok(self.runtime.state(&id)?))
                     .is_ok_and(|state| state.status == Status::Paused);
-                Phase::Running { pid, started_at, paused, restarts: restart_count }
+                Phase::Running { pid, started_at, paused, restarts: restart_count, health }
             }
             MonitorStatus::Restarting { exit_code, finished_at, .. } if alive => {
                 Phase::Restarting { exit_code, finished_at }
@@ -380,6 +382,7 @@ impl Engine {
 
 fn check(options: &ContainerOptions, image: &Image) -> Result<(), Error> {
     bundle::command(options, &image.config.config)?;
+    health::check(options, &image.config.config)?;
     if let Some(path) = &options.working_dir
         && !path.starts_with('/')
     {

@@ -49,6 +49,7 @@ mod error;
 mod events;
 mod exec;
 mod explain;
+mod health;
 mod images;
 mod links;
 mod live;
@@ -84,7 +85,8 @@ pub use logs::{LogLine, LogQuery, LogStream};
 pub use name::short_id;
 pub use networks::{EndpointOptions, Network, NetworkDriver, NetworkMember, NetworkOptions};
 pub use options::{
-    ContainerOptions, DeviceSpec, LogOptions, NetworkMode, Resources, RestartPolicy, Seccomp, Ulimit,
+    ContainerOptions, DeviceSpec, HealthCheck, LogOptions, NetworkMode, Resources, RestartPolicy, Seccomp,
+    Ulimit,
 };
 pub use publish::parse_published;
 pub use registry::Pulled;
@@ -98,9 +100,10 @@ pub use user::Identity;
 pub use container_cgroup::{Bytes, Cpus, Stats};
 pub use container_image::{
     Change, ChangeKind, ContainerConfig, Credential, Credentials, Descriptor, Digest, Empty,
-    Error as ImageError, Found, Helper, Http, HttpOptions, Import, Named, Platform, Progress, Pull,
-    Reference, Registry,
+    Error as ImageError, Found, Healthcheck, Helper, Http, HttpOptions, Import, Named, Platform, Progress,
+    Pull, Reference, Registry,
 };
 pub use container_net::{Protocol, PublishedPort, Subnet};
+pub use container_runtime::monitor::{Health, HealthProbe, HealthStatus};
 pub use container_runtime::{Signal, describe};
 pub use container_volume::{Mount, MountSpec, Volume};

@@ -97,6 +97,8 @@ pub struct ContainerOptions {
     pub restart: RestartPolicy,
     /// The signal that asks it to stop, instead of the image's.
     pub stop_signal: Option<String>,
+    /// How it is asked whether it is well, over what the image says.
+    pub health: Option<HealthCheck>,
     /// How long `stop` waits before it kills; 10 s if none is given.
     pub stop_timeout: Option<Duration>,
     /// Rotation of the log.
@@ -335,6 +337,26 @@ impl FromStr for DeviceSpec {
         }
         Ok(Self { source: source.to_owned(), target: target.to_owned(), access: access.to_owned() })
     }
+}
+
+/// How a container is asked whether it is well. What is not given is the image's, or the default.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct HealthCheck {
+    /// Not at all, whatever the image says.
+    pub disabled: bool,
+    /// The command: `CMD` and words, or `CMD-SHELL` and a line for the shell.
+    pub test: Vec<String>,
+    /// From one check to the next; 30 s.
+    pub interval: Option<Duration>,
+    /// How long a check may take; 30 s.
+    pub timeout: Option<Duration>,
+    /// Failures in this time after the start do not count; none.
+    pub start_period: Option<Duration>,
+    /// From one check to the next within that time; 5 s.
+    pub start_interval: Option<Duration>,
+    /// So many failures in a row make it unhealthy; 3.
+    pub retries: Option<u32>,
 }
 
 /// How a container's log is kept.

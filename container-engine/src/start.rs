@@ -17,6 +17,7 @@ use crate::containers::{Phase, decode, endpoint_options};
 use crate::database::{ContainerRow, EndpointRow};
 use crate::engine::{create_private, write_file};
 use crate::error::StartFailure;
+use crate::health::health;
 use crate::links::links;
 use crate::logs::LOG;
 use crate::networks::{NetworkDriver, driver};
@@ -134,6 +135,7 @@ impl Engine {
             stdin_once: false,
             resolv: resolv(&options, &networks, links(&options)),
             networks,
+            health: health(&options, image)?,
             restart: restart_of(&options.restart),
             stop_signal: stop_signal.unwrap_or_else(|| "SIGTERM".to_owned()),
             stop_timeout_ms: options.stop_timeout.map_or(10_000, |timeout| timeout.as_millis() as u64),

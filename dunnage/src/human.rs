@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use container_engine::{Exit, Phase, parse_rfc3339};
+use container_engine::{Exit, HealthStatus, Phase, parse_rfc3339};
 
 /// `5 seconds`, `About a minute`, `3 hours`, as Docker says it.
 pub(crate) fn duration(duration: Duration) -> String {
@@ -37,7 +37,14 @@ pub(crate) fn status(phase: &Phase) -> String {
     let up = |time: &str| parse_rfc3339(time).map(|time| duration(since(time))).unwrap_or_default();
     match phase {
         Phase::Created => "Created".to_owned(),
-        Phase::Running { started_at, paused: false, .. } => format!("Up {}", up(started_at)),
+        Phase::Running { started_at, paused: false, health, .. } => {
+            let health = health.as_ref().map_or("", |health| match health.status {
+                HealthStatus::Starting => " (health: starting)",
+                HealthStatus::Healthy => " (healthy)",
+                HealthStatus::Unhealthy => " (unhealthy)",
+            });
+            format!("Up {}{health}", up(started_at))
+        }
         Phase::Running { started_at, .. } => format!("Up {} (Paused)", up(started_at)),
         Phase::Restarting { exit_code, finished_at } => {
             format!("Restarting ({exit_code}) {}", ago(finished_at))

@@ -249,3 +249,69 @@ fn the_system_says_what_it_holds_and_gives_back_what_nobody_uses() {
     assert_eq!(host.ok(&["images", "-q"]), "");
     host.leaves_nothing();
 }
+
+#[test]
+fn a_health_check_is_made_again_and_again_and_its_verdict_is_shown() {
+    let Some(host) = Host::with_image() else { return };
+    let status = |name: &str| host.ok(&["inspect", "-f", "{{.State.Health.Status}}", name]).trim().to_owned();
+    let check = ["--health-interval", "50ms", "--health-retries", "2", "--health-timeout", "10s"];
+    let mut run =
+        vec!["run", "-d", "--name", "sick", "--network", "none", "--health-cmd", "echo checked; cat /well"];
+    run.extend(check);
+    run.extend(["bb", "sleep", "1000"]);
+    host.ok(&run);
+    until("an unhealthy container", || (status("sick") == "unhealthy").then_some(()));
+    assert!(host.ok(&["ps"]).contains("(unhealthy)"));
+    host.ok(&["exec", "sick", "touch", "/well"]);
+    until("a healthy container", || (status("sick") == "healthy").then_some(()));
+    assert_eq!(host.ok(&["ps", "-q", "-f", "health=healthy"]).lines().count(), 1);
+    let log = host.ok(&["inspect", "-f", "{{json .State.Health.Log}}", "sick"]);
+    assert!(log.contains("checked") && log.matches("ExitCode").count() <= 5, "{log}");
+    let events =
+        host.ok(&["events", "--since", "1970-01-01T00:00:00Z", "--until", "0s", "-f", "container=sick"]);
+    assert!(
+        events.contains("health_status: unhealthy") && events.contains("health_status: healthy"),
+        "{events}"
+    );
+    // the image's check, one that never ends, and none at all
+    let image = host.path("rootfs.tar");
+    host.ok(&["import", "-c", "HEALTHCHECK --interval=50ms CMD true", image.to_str().unwrap(), "well"]);
+    host.ok(&["run", "-d", "--name", "imaged", "--network", "none", "well", "sleep", "1000"]);
+    until("the image's check", || (status("imaged") == "healthy").then_some(()));
+    host.ok(&[
+        "run",
+        "-d",
+        "--name",
+        "slow",
+        "--network",
+        "none",
+        "--health-cmd",
+        "sleep 1000",
+        "--health-timeout",
+        "50ms",
+        "--health-interval",
+        "50ms",
+        "--health-retries",
+        "1",
+        "bb",
+        "sleep",
+        "1000",
+    ]);
+    until("a check that takes too long", || (status("slow") == "unhealthy").then_some(()));
+    host.ok(&[
+        "run",
+        "-d",
+        "--name",
+        "none",
+        "--network",
+        "none",
+        "--no-healthcheck",
+        "well",
+        "sleep",
+        "1000",
+    ]);
+    assert!(!host.ok(&["inspect", "none"]).contains("\"Health\""));
+    assert!(host.fails(&["create", "--health-interval", "soon", "bb"]).1.contains("soon"));
+    host.ok(&["rm", "-f", "sick", "imaged", "slow", "none"]);
+    host.leaves_nothing();
+}

@@ -2,8 +2,9 @@ use std::fs::File;
 use std::path::PathBuf;
 
 use clap::Args;
-use container_engine::{ContainerConfig, Empty, Reference, now};
+use container_engine::{ContainerConfig, Empty, Healthcheck, Reference, now};
 
+use crate::command::options::duration;
 use crate::context::{Failure, Roots, print};
 
 #[derive(Debug, Args)]
@@ -11,7 +12,7 @@ pub(crate) struct Import {
     /// What the import was for
     #[arg(short, long, value_name = "TEXT")]
     message: Option<String>,
-    /// An instruction of a Dockerfile for the image: CMD, ENTRYPOINT, ENV, EXPOSE, LABEL, STOPSIGNAL, USER, VOLUME, WORKDIR
+    /// An instruction of a Dockerfile for the image: CMD, ENTRYPOINT, ENV, EXPOSE, HEALTHCHECK, LABEL, STOPSIGNAL, USER, VOLUME, WORKDIR
     #[arg(short, long, value_name = "INSTRUCTION")]
     change: Vec<String>,
     /// Archive: tar, plain or packed by gzip or zstd; - for standard input
@@ -80,6 +81,7 @@ pub(crate) fn change(config: &mut ContainerConfig, text: &str) -> Result<(), Fai
             let (key, value) = rest.split_once('=').ok_or_else(|| refuse("the form is LABEL KEY=VALUE"))?;
             config.labels.insert(key.to_owned(), value.trim_matches('"').to_owned());
         }
+        "HEALTHCHECK" => config.healthcheck = Some(healthcheck(rest).map_err(|reason| refuse(&reason))?),
         "STOPSIGNAL" => config.stop_signal = Some(rest.to_owned()),
         "USER" => rest.clone_into(&mut config.user),
         "VOLUME" => {
@@ -93,11 +95,44 @@ pub(crate) fn change(config: &mut ContainerConfig, text: &str) -> Result<(), Fai
         "WORKDIR" => rest.clone_into(&mut config.working_dir),
         _ => {
             return Err(refuse(
-                "the instruction is none of CMD, ENTRYPOINT, ENV, EXPOSE, LABEL, STOPSIGNAL, USER, VOLUME, WORKDIR",
+                "the instruction is none of CMD, ENTRYPOINT, ENV, EXPOSE, HEALTHCHECK, LABEL, STOPSIGNAL, USER, VOLUME, WORKDIR",
             ));
         }
     }
     Ok(())
+}
+
+/// `NONE`, or `[--interval=30s …] CMD …`.
+fn healthcheck(text: &str) -> Result<Healthcheck, String> {
+    let mut check = Healthcheck::default();
+    let mut rest = text.trim();
+    while let Some(flag) = rest.strip_prefix("--") {
+        let (flag, behind) = flag.split_once(char::is_whitespace).ok_or("CMD is missing")?;
+        let (name, value) = flag.split_once('=').ok_or("a flag is --NAME=VALUE")?;
+        let time = || duration(value).map(|time| time.as_nanos() as u64);
+        match name {
+            "interval" => check.interval = time()?,
+            "timeout" => check.timeout = time()?,
+            "start-period" => check.start_period = time()?,
+            "start-interval" => check.start_interval = time()?,
+            "retries" => check.retries = value.parse().map_err(|_| format!("{value:?} is not a count"))?,
+            other => return Err(format!("--{other} is not known")),
+        }
+        rest = behind.trim_start();
+    }
+    let (word, command) = rest.split_once(char::is_whitespace).unwrap_or((rest, ""));
+    let command = command.trim();
+    check.test = match word.to_ascii_uppercase().as_str() {
+        "NONE" if command.is_empty() => vec!["NONE".to_owned()],
+        "CMD" if command.starts_with('[') => {
+            let words: Vec<String> =
+                serde_json::from_str(command).map_err(|_| "the list of words is not JSON".to_owned())?;
+            std::iter::once("CMD".to_owned()).chain(words).collect()
+        }
+        "CMD" if !command.is_empty() => vec!["CMD-SHELL".to_owned(), command.to_owned()],
+        _ => return Err("it is NONE, or CMD and a command".to_owned()),
+    };
+    Ok(check)
 }
 
 #[cfg(test)]

@@ -1,5 +1,5 @@
 use clap::Args;
-use container_engine::{Container, Engine, Error, Named, Network, NetworkDriver, Phase};
+use container_engine::{Container, Engine, Error, HealthProbe, Named, Network, NetworkDriver, Phase};
 use serde_json::{Map, Value, json};
 
 use crate::context::{Failure, Roots};
@@ -153,7 +153,7 @@ fn container(found: &Container) -> Value {
             }
         }
     }
-    json!({
+    let mut shown = json!({
         "Id": found.id,
         "Created": found.created,
         "Path": found.command.first(),
@@ -200,7 +200,16 @@ fn container(found: &Container) -> Value {
             "Labels": options.labels,
         },
         "NetworkSettings": { "Ports": ports, "Networks": networks },
-    })
+    });
+    if let Phase::Running { health: Some(health), .. } = &found.phase {
+        let probe = |probe: &HealthProbe| json!({ "Start": probe.started_at, "End": probe.ended_at, "ExitCode": probe.exit_code, "Output": probe.output });
+        shown["State"]["Health"] = json!({
+            "Status": health.status.name(),
+            "FailingStreak": health.failing_streak,
+            "Log": health.log.iter().map(probe).collect::<Vec<_>>(),
+        });
+    }
+    shown
 }
 
 fn image(found: &Named) -> Result<Value, Failure> {

@@ -4,6 +4,7 @@ mod attach;
 mod commit;
 mod container;
 mod create;
+mod dockerfile;
 mod events;
 mod exec;
 mod explain;
@@ -120,6 +121,9 @@ pub(crate) enum Command {
     Diff(commit::Diff),
     /// Write a container's files as an archive
     Export(save::Export),
+    /// Dockerfiles: check, shape, draw
+    #[command(subcommand)]
+    Dockerfile(dockerfile::Dockerfile),
     /// Give an image one more name
     Tag(tag::Tag),
     /// Remove images
@@ -183,6 +187,7 @@ pub(crate) async fn run(roots: Roots, command: Command) -> Result<u8, Failure> {
         Command::Commit(command) => command.run(&roots).await,
         Command::Diff(command) => command.run(&roots).await,
         Command::Export(command) => command.run(&roots).await,
+        Command::Dockerfile(command) => command.run(),
         Command::Tag(command) => command.run(&roots).await,
         Command::Rmi(command) => command.run(&roots).await,
         Command::Network(command) => command.run(&roots).await,

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use clap::Args;
 use container_engine::{
-    Bytes, ContainerOptions, Cpus, DeviceSpec, LogOptions, MountSpec, NetworkMode, PublishedPort, Resources,
-    RestartPolicy, Seccomp, Ulimit, parse_published,
+    Bytes, ContainerOptions, Cpus, DeviceSpec, HealthCheck, LogOptions, MountSpec, NetworkMode,
+    PublishedPort, Resources, RestartPolicy, Seccomp, Ulimit, parse_published,
 };
 
 use crate::command::pull::PullPolicy;
@@ -152,6 +152,27 @@ pub(crate) struct ContainerArgs {
     /// no, on-failure[:N], always, unless-stopped
     #[arg(long, default_value = "no", value_name = "POLICY")]
     restart: RestartPolicy,
+    /// A line for the shell in it that tells by its exit code whether it is well
+    #[arg(long, value_name = "COMMAND")]
+    health_cmd: Option<String>,
+    /// From one health check to the next, as 30s
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    health_interval: Option<Duration>,
+    /// How long a health check may take
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    health_timeout: Option<Duration>,
+    /// Failures in this time after the start do not count
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    health_start_period: Option<Duration>,
+    /// From one health check to the next within that time
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    health_start_interval: Option<Duration>,
+    /// So many failures in a row make it unhealthy
+    #[arg(long, value_name = "COUNT")]
+    health_retries: Option<u32>,
+    /// No health check, whatever the image says
+    #[arg(long)]
+    no_healthcheck: bool,
     /// The signal that asks it to stop
     #[arg(long, value_name = "SIGNAL")]
     stop_signal: Option<String>,
@@ -229,6 +250,7 @@ impl ContainerArgs {
             host_pid: mode("pid", self.pid.as_deref(), &[""])?,
             host_ipc: mode("ipc", self.ipc.as_deref(), &["", "private"])?,
             restart: self.restart.clone(),
+            health: self.health()?,
             stop_signal: self.stop_signal.clone(),
             stop_timeout: self.stop_timeout.map(Duration::from_secs),
             log: self.log()?,
@@ -257,6 +279,23 @@ impl ContainerArgs {
             mounts.push(tmpfs(text)?);
         }
         Ok(mounts)
+    }
+
+    fn health(&self) -> Result<Option<HealthCheck>, Failure> {
+        let check = HealthCheck {
+            disabled: self.no_healthcheck,
+            test: self.health_cmd.iter().flat_map(|line| ["CMD-SHELL".to_owned(), line.clone()]).collect(),
+            interval: self.health_interval,
+            timeout: self.health_timeout,
+            start_period: self.health_start_period,
+            start_interval: self.health_start_interval,
+            retries: self.health_retries,
+        };
+        let none = HealthCheck::default();
+        if self.no_healthcheck && check != (HealthCheck { disabled: true, ..none.clone() }) {
+            return Err(Failure::new("--no-healthcheck goes with no other option of a health check"));
+        }
+        Ok(Some(check).filter(|check| *check != none))
     }
 
     fn log(&self) -> Result<LogOptions, Failure> {
@@ -341,6 +380,35 @@ fn tmpfs(text: &str) -> Result<MountSpec, Failure> {
         }
     }
     Ok(MountSpec::from_mount_flag(&flag.join(","), "/".as_ref()).map_err(container_engine::Error::from)?)
+}
+
+/// `1m30s`, `500ms`: numbers with units, as Go writes times.
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
+    let wrong = || format!("{text:?} is no time such as 30s, 1m30s or 500ms");
+    let (mut total, mut rest) = (Duration::ZERO, text);
+    if text == "0" {
+        return Ok(total);
+    }
+    while !rest.is_empty() {
+        let end = rest.find(|c: char| !(c.is_ascii_digit() || c == '.')).ok_or_else(wrong)?;
+        let (number, behind) = rest.split_at(end);
+        let unit_end = behind.find(|c: char| c.is_ascii_digit() || c == '.').unwrap_or(behind.len());
+        let (unit, behind) = behind.split_at(unit_end);
+        let seconds = match unit {
+            "ns" => 1e-9,
+            "us" | "µs" => 1e-6,
+            "ms" => 1e-3,
+            "s" => 1.0,
+            "m" => 60.0,
+            "h" => 3600.0,
+            _ => return Err(wrong()),
+        };
+        let number: f64 = number.parse().map_err(|_| wrong())?;
+        let part = Duration::try_from_secs_f64(number * seconds).map_err(|_| wrong())?;
+        total = total.checked_add(part).ok_or_else(wrong)?;
+        rest = behind;
+    }
+    if text.is_empty() { Err(wrong()) } else { Ok(total) }
 }
 
 /// `CONTAINER[:NAME]`

@@ -19,7 +19,7 @@ pub(crate) struct Ps {
     /// The newest so many, running or not
     #[arg(short = 'n', long, value_name = "COUNT")]
     last: Option<usize>,
-    /// Only some: name, id, status, ancestor, label, exited, network or volume, as KEY=VALUE
+    /// Only some: name, id, status, ancestor, label, exited, network, volume or health, as KEY=VALUE
     #[arg(short, long, value_name = "FILTER")]
     filter: Vec<String>,
     #[command(flatten)]
@@ -136,7 +136,7 @@ impl Filter {
         let (key, value) = text
             .split_once('=')
             .ok_or_else(|| Failure::new(format!("filter {text:?}: the form is KEY=VALUE")))?;
-        let known = ["name", "id", "status", "ancestor", "label", "exited", "network", "volume"];
+        let known = ["name", "id", "status", "ancestor", "label", "exited", "network", "volume", "health"];
         if !known.contains(&key) {
             return Err(Failure::new(format!("filter {key:?} is not known: {}", known.join(", "))));
         }
@@ -176,6 +176,10 @@ impl Filter {
                     .get(key)
                     .is_some_and(|found| wanted.is_none_or(|wanted| found == wanted))
             }
+            "health" => match &container.phase {
+                Phase::Running { health: Some(health), .. } => health.status.name() == value,
+                _ => value == "none",
+            },
             "network" => container
                 .networks
                 .iter()
