@@ -30,22 +30,77 @@ pub struct Join {
     pub tasks: Vec<OwnedFd>,
 }
 
+/// A group of which only the part of version 2 is there. Dropping it leaves what is made.
+#[derive(Debug)]
+pub struct Begun {
+    group: Group,
+    limits: Limits,
+    made: Vec<PathBuf>,
+}
+
+impl Begun {
+    /// The group.
+    pub fn group(&self) -> &Group {
+        &self.group
+    }
+
+    /// The group's directory of version 2, for `CLONE_INTO_CGROUP`; none if that is not mounted.
+    pub fn unified(&self) -> Result<Option<OwnedFd>, Error> {
+        self.group.unified_directory().map(|directory| open_directory(&directory)).transpose()
+    }
+
+    /// The `tasks` files of version 1, which are there when it is finished.
+    pub fn tasks(&self) -> Vec<PathBuf> {
+        let mounts = self.group.hierarchy.mounts.iter().filter(|mount| mount.version == Version::V1);
+        mounts.map(|mount| self.group.directory(mount).join("tasks")).collect()
+    }
+
+    /// Makes the rest, with the limits. What a failing call, or [`Group::begin`] before it, has made it removes.
+    pub fn finish(&mut self) -> Result<(), Error> {
+        let limits = std::mem::take(&mut self.limits);
+        self.each(|group, made| group.make_rest(&limits, made))
+    }
+
+    fn each(
+        &mut self,
+        make: impl FnOnce(&Group, &mut Vec<PathBuf>) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        let done = make(&self.group, &mut self.made);
+        if done.is_err() {
+            for directory in self.made.iter().rev() {
+                // best effort: the error that led here is the one to report
+                let _ = fs::remove_dir(directory);
+            }
+        }
+        done
+    }
+}
+
 impl Group {
     /// Makes a group in every mounted hierarchy, with these limits, and missing parents without limits.
     ///
     /// A group that exists without processes, as a crash leaves it, is made anew; one with processes is
     /// [`Error::InUse`]. What a failing call has made it removes.
     pub fn create(hierarchy: &Hierarchy, path: &GroupPath, limits: &Limits) -> Result<Self, Error> {
+        let mut begun = Self::begin(hierarchy, path, limits)?;
+        begun.finish()?;
+        Ok(begun.group)
+    }
+
+    /// The first half of [`create`](Self::create): checks everything that can be checked, and makes the directory of version 2, in which
+    /// a process can be born. The second half, [`Begun::finish`], can be done while that process is at work already.
+    pub fn begin(hierarchy: &Hierarchy, path: &GroupPath, limits: &Limits) -> Result<Begun, Error> {
         let group = Self { hierarchy: hierarchy.clone(), path: path.clone() };
-        let mut made = Vec::new();
-        let done = group.make(limits, &mut made);
-        if done.is_err() {
-            for directory in made.iter().rev() {
-                // best effort: the error that led here is the one to report
-                let _ = fs::remove_dir(directory);
-            }
+        // everything that can be refused without the kernel is refused before it is asked
+        setting::settings(&group.hierarchy, limits, &Current::default())?;
+        if group.hierarchy.holder(&Controller::Devices).is_some() {
+            Whitelist::fold(&limits.devices)?;
         }
-        done.map(|()| group)
+        let mut begun = Begun { group, limits: limits.clone(), made: Vec::new() };
+        begun.each(|group, made| {
+            group.hierarchy.unified_mount().map_or(Ok(()), |mount| group.make_directory(mount, made))
+        })?;
+        Ok(begun)
     }
 
     /// Opens a group that exists, in whichever of the hierarchies it does.
@@ -108,12 +163,8 @@ impl Group {
         let mut join = Join { unified: None, tasks: Vec::with_capacity(self.hierarchy.mounts.len()) };
         for mount in &self.hierarchy.mounts {
             let directory = self.directory(mount);
-            let open = |path: &Path, flags| {
-                rustix::fs::openat(CWD, path, flags | OFlags::CLOEXEC, Mode::empty())
-                    .map_err(|errno| Error::Read { path: path.to_owned(), source: errno.into() })
-            };
             match mount.version {
-                Version::V2 => join.unified = Some(open(&directory, OFlags::RDONLY | OFlags::DIRECTORY)?),
+                Version::V2 => join.unified = Some(open_directory(&directory)?),
                 Version::V1 => join.tasks.push(open(&directory.join("tasks"), OFlags::WRONLY)?),
             }
         }
@@ -189,16 +240,11 @@ impl Group {
         self.hierarchy.unified_mount().map(|mount| self.directory(mount))
     }
 
-    fn make(&self, limits: &Limits, made: &mut Vec<PathBuf>) -> Result<(), Error> {
-        // everything that can be refused without the kernel is refused before it is asked
-        let settings = setting::settings(&self.hierarchy, limits, &Current::default())?;
-        if self.hierarchy.holder(&Controller::Devices).is_some() {
-            Whitelist::fold(&limits.devices)?;
-        }
-        for mount in &self.hierarchy.mounts {
+    fn make_rest(&self, limits: &Limits, made: &mut Vec<PathBuf>) -> Result<(), Error> {
+        for mount in self.hierarchy.mounts.iter().filter(|mount| mount.version == Version::V1) {
             self.make_directory(mount, made)?;
         }
-        self.apply(&settings)?;
+        self.apply(&setting::settings(&self.hierarchy, limits, &Current::default())?)?;
         self.filter_devices(limits, true)
     }
 
@@ -323,11 +369,18 @@ impl Group {
             let reason = "neither the devices controller nor version 2 is mounted".to_owned();
             return Err(Error::Unsupported { limit: "devices".to_owned(), reason });
         };
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let fd = rustix::fs::openat(CWD, &directory, flags, Mode::empty())
-            .map_err(|errno| Error::Read { path: directory.clone(), source: errno.into() })?;
+        let fd = open_directory(&directory)?;
         program::install(&directory, fd.as_fd(), &limits.devices)
     }
+}
+
+fn open(path: &Path, flags: OFlags) -> Result<OwnedFd, Error> {
+    rustix::fs::openat(CWD, path, flags | OFlags::CLOEXEC, Mode::empty())
+        .map_err(|errno| Error::Read { path: path.to_owned(), source: errno.into() })
+}
+
+fn open_directory(path: &Path) -> Result<OwnedFd, Error> {
+    open(path, OFlags::RDONLY | OFlags::DIRECTORY)
 }
 
 fn directory(mount: &Mount, path: &GroupPath) -> PathBuf {

@@ -51,7 +51,7 @@ mod watch;
 
 pub use device::{Access, DeviceKind, DeviceRule};
 pub use error::Error;
-pub use group::{Group, Join};
+pub use group::{Begun, Group, Join};
 pub use hierarchy::{Controller, Hierarchy, Layout, Version};
 pub use limits::{
     Cpu, CpuWeight, Cpuset, DeviceNumber, Io, Limits, Memory, Network, Rdma, Throttle, ThrottleOf,

@@ -195,6 +195,12 @@ fn act(context: &Context<'_>, state: &mut State, step: &Step, number: u32) -> Do
         Step::JoinTasks(fd) => {
             sys::write(*fd, b"0").did(Did::Write)?;
         }
+        Step::JoinTasksAt(path) => {
+            let tasks =
+                sys::openat(libc::AT_FDCWD, path, libc::O_WRONLY | libc::O_CLOEXEC, 0).did(Did::Open)?;
+            sys::write(tasks as RawFd, b"0").did(Did::Write)?;
+            release(tasks as RawFd);
+        }
         Step::NotDumpable => {
             sys::prctl(libc::PR_SET_DUMPABLE, 0, 0).did(Did::Prctl)?;
         }
@@ -216,7 +222,7 @@ fn act(context: &Context<'_>, state: &mut State, step: &Step, number: u32) -> Do
             sys::unshare(*flags).did(Did::Unshare)?;
         }
         Step::SecondClone(flags) => second_clone(context, state, *flags, number)?,
-        Step::AwaitMaps => await_word(context.control)?,
+        Step::AwaitMaps | Step::AwaitGroups => await_word(context.control)?,
         Step::NewTime(offsets) => new_time(context, offsets)?,
         Step::BecomeRoot { drop_groups } => {
             if *drop_groups {

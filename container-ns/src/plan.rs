@@ -68,18 +68,34 @@ impl Plan {
     /// # Errors
     /// [`Error::Clone`], [`Error::IdMap`], [`Error::Step`]. Nothing is left of the process then.
     pub fn meet(self) -> Result<Meeting, Error> {
-        spawn::launch(self, spawn::Until::Meeting).map(Meeting::new)
+        spawn::launch(self, spawn::Until::Meeting, None).map(Meeting::new)
     }
 
     /// Makes the process and stops it right before its program: the state that OCI calls `created`. Everything is
     /// confined, but for the filter, which is installed when the start gate opens (a filter that notifies is installed before).
     pub fn spawn(self) -> Result<Child, Error> {
-        spawn::launch(self, spawn::Until::Gate).map(Child::new)
+        spawn::launch(self, spawn::Until::Gate, None).map(Child::new)
+    }
+
+    /// [`spawn`](Self::spawn) that does `work` while the new process already makes its mounts: with
+    /// [`JoinCgroup::Later`](crate::JoinCgroup::Later), what makes the groups. If it fails, nothing is left of the process.
+    pub fn spawn_while<E: From<Error>>(self, work: impl FnOnce() -> Result<(), E>) -> Result<Child, E> {
+        let mut work = Some(work);
+        let mut failure = None;
+        let mut once = || {
+            failure = work.take().and_then(|work| work().err());
+            failure.is_none()
+        };
+        let launched = spawn::launch(self, spawn::Until::Gate, Some(&mut once));
+        match failure {
+            Some(failure) => Err(failure),
+            None => Ok(launched.map(Child::new)?),
+        }
     }
 
     /// Makes the process and lets it run. Returns when its program has been executed. The start gate is not used.
     pub fn run(self) -> Result<Child, Error> {
-        spawn::launch(self, spawn::Until::Program).map(Child::new)
+        spawn::launch(self, spawn::Until::Program, None).map(Child::new)
     }
 }
 

@@ -112,7 +112,7 @@ pub enum Terminal {
     New(Option<WindowSize>),
 }
 
-/// How the process gets into its cgroup, as its first act.
+/// How the process gets into its cgroup, as its first act but for [`JoinCgroup::Later`].
 #[derive(Debug, Default)]
 pub enum JoinCgroup {
     /// Stays in the caller's.
@@ -124,6 +124,10 @@ pub enum JoinCgroup {
     V1(Vec<OwnedFd>),
     /// Hybrid: born in the v2 group, then writes `0` to each of the v1 files.
     Hybrid(OwnedFd, Vec<OwnedFd>),
+    /// Groups that the caller makes while the process is at work already ([`Plan::spawn_while`](crate::Plan::spawn_while)): it is
+    /// born in the v2 group, waits before its first cgroup mount, or before it enters its root, and then writes `0` to each of these
+    /// v1 `tasks` files, which are paths of the host. Not with a new user namespace, nor with joined ones.
+    Later(Option<OwnedFd>, Vec<std::path::PathBuf>),
 }
 
 /// The session keyring, `session-keyring(7)`.

@@ -43,7 +43,12 @@ impl Drop for Running {
     }
 }
 
-pub(crate) fn launch(plan: Plan, until: Until) -> Result<Running, Error> {
+/// `work` is done as soon as the process exists; if it gives false, the process is ended.
+pub(crate) fn launch(
+    plan: Plan,
+    until: Until,
+    work: Option<&mut dyn FnMut() -> bool>,
+) -> Result<Running, Error> {
     let Parts {
         entries,
         mut fds,
@@ -127,6 +132,13 @@ pub(crate) fn launch(plan: Plan, until: Until) -> Result<Running, Error> {
             running.write_oom(score)?;
         }
         write_maps(running.pid, maps)?;
+        running.word();
+    }
+    let worked = work.is_none_or(|work| work());
+    if !worked {
+        return Err(running.died());
+    }
+    if running.entries.iter().any(|entry| entry.kind == crate::StepKind::AwaitGroups) {
         running.word();
     }
     let wanted = match until {

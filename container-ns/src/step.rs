@@ -22,6 +22,7 @@ pub enum StepKind {
     NewNamespace,
     SecondClone,
     AwaitIdMaps,
+    AwaitGroups,
     TimeOffset,
     BecomeRoot,
     OomScore,
@@ -78,6 +79,7 @@ impl fmt::Display for StepKind {
             Self::NewNamespace => "new namespace",
             Self::SecondClone => "second clone",
             Self::AwaitIdMaps => "await id maps",
+            Self::AwaitGroups => "await control groups",
             Self::TimeOffset => "time offset",
             Self::BecomeRoot => "become root inside",
             Self::OomScore => "oom score",
@@ -221,6 +223,10 @@ pub(crate) enum Step {
     /// What steps before this one have opened for themselves.
     CloseLeft,
     JoinTasks(RawFd),
+    /// The caller says when the groups are there.
+    AwaitGroups,
+    /// Likewise a `tasks` file that is there only then.
+    JoinTasksAt(CString),
     NotDumpable,
     Keyring,
     /// `setns`; a failure with `EPERM` is kept for [`Step::EnterAgain`] if `patient`.

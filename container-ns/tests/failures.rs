@@ -1,7 +1,7 @@
 //! Every kind of step that can fail is made to fail, and says which step it was, with what, and why.
 //!
 //! Not here, because they cannot fail for root on a kernel that has them: resetting signals, closing descriptors (the
-//! ranges are ordered by construction), waiting for id maps (their failure is the writer's, below), a new keyring (only a full
+//! ranges are ordered by construction), waiting for id maps and for control groups (their failure is the maker's), a new keyring (only a full
 //! quota stops it), not dumpable, a new cgroup namespace, loopback
 //! in a new net namespace, the two gates, host and root propagation, a read-only root, pivot (its conditions are made
 //! by the steps before), personality, I/O priority, a new session (a new process leads no group), stdio and preserved descriptors
@@ -87,6 +87,14 @@ fn cases() -> Vec<Case> {
             "/dev/full",
             "write",
             libc::ENOSPC,
+        ),
+        case(
+            "a tasks file that is not there when it is time",
+            |_, s| s.cgroup = JoinCgroup::Later(None, vec!["/sys/fs/cgroup/nowhere/tasks".into()]),
+            K::JoinCgroup,
+            "/sys/fs/cgroup/nowhere/tasks",
+            "openat",
+            libc::ENOENT,
         ),
         case(
             "a score out of range",

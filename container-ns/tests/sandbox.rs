@@ -11,7 +11,7 @@ use container_ns::{
     Action, Attributes, BindSource, CapSet, Capabilities, Comparison, Condition, Device, Filesystem, Filter,
     Hook, IdMap, IdMaps, IoClass, IoPriority, JoinCgroup, Mount, MountFlags, MountIdMap, MountKind,
     Namespace, NamespaceKind, Namespaces, Propagation, Resource, Rlimit, Root, Rule, Sandbox, Scheduler,
-    Seccomp, Setgroups, Stdio, Terminal, TimeOffset, User, WindowSize, open_gate,
+    Seccomp, Setgroups, Stdio, StepKind, Terminal, TimeOffset, User, WindowSize, open_gate,
 };
 use rootfs::{Killed, Rootfs, able, catch, output, read, run, wait};
 
@@ -676,6 +676,44 @@ fn a_v1_cgroup_is_joined_before_anything_else() {
     sandbox.cgroup = JoinCgroup::V1(vec![tasks.into()]);
     let text = output(sandbox);
     assert!(text.ends_with(":pids:/"), "the new cgroup namespace begins at the group: {text}");
+}
+
+#[test]
+fn groups_are_made_while_the_process_is_at_work() {
+    if !able() {
+        return;
+    }
+    let dir = std::path::PathBuf::from(format!("/sys/fs/cgroup/pids/dntns3{}", std::process::id()));
+    if !std::path::Path::new("/sys/fs/cgroup/pids").is_dir() {
+        eprintln!("skipped: needs a v1 pids hierarchy");
+        return;
+    }
+    let gone = Gone(dir);
+    let root = Rootfs::new();
+    let sandbox = |script: &str| {
+        let mut sandbox = root.container(script);
+        sandbox.cgroup = JoinCgroup::Later(None, vec![gone.0.join("tasks")]);
+        sandbox
+    };
+    // the new cgroup namespace begins at the group, so nothing but / is seen
+    let script = "grep pids /proc/self/cgroup | grep -q :pids:/$ && exit 7";
+    let plan = sandbox(script).compile().unwrap();
+    let steps: Vec<_> = plan.steps().map(|step| step.kind).collect();
+    let at = |kind| steps.iter().position(|one| *one == kind).unwrap();
+    assert!(
+        at(StepKind::Root) < at(StepKind::AwaitGroups) && at(StepKind::AwaitGroups) < at(StepKind::PivotRoot)
+    );
+    let mut child =
+        plan.spawn_while(|| Ok::<_, container_ns::Error>(fs::create_dir(&gone.0).unwrap())).unwrap();
+    child.release().unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(7));
+    // work that fails ends the process, and its error is the one to hear of
+    let failed = || Err(container_ns::Error::Needs { setting: "mine".into(), needs: "more" });
+    let error = sandbox("true").compile().unwrap().spawn_while(failed).unwrap_err();
+    assert!(error.to_string().contains("mine"), "{error}");
+    let mut user = sandbox("true");
+    user.namespaces.user = Namespace::New;
+    assert!(matches!(user.compile(), Err(container_ns::Error::Needs { .. })));
 }
 
 #[test]

@@ -4,7 +4,10 @@ use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use container_cgroup::{Group, Hierarchy, Join, Limits};
-use container_ns::{Child, JoinCgroup, Keyring, NamespaceKind, Root, Sandbox, Stdio, Terminal, WindowSize};
+use container_ns::{
+    Child, JoinCgroup, Keyring, Namespace, NamespaceKind, Namespaces, Root, Sandbox, Stdio, Terminal,
+    WindowSize,
+};
 use oci_spec::runtime::{Hooks, Spec};
 
 use crate::process::Identity;
@@ -218,6 +221,13 @@ pub(crate) fn resize(sandbox: &mut Sandbox, window: Option<WindowSize>) {
     }
 }
 
+/// Whether the process makes its mounts in namespaces of its own, without a word from here: then its groups can be made meanwhile.
+fn mounts_alone(namespaces: &Namespaces) -> bool {
+    let Namespaces { user, mount, pid, net, ipc, uts, cgroup, time } = namespaces;
+    let all = [user, pid, net, ipc, uts, cgroup, time];
+    mount.is_new() && !user.is_new() && !all.iter().any(|one| matches!(one, Namespace::Join(_)))
+}
+
 /// Whether terminal and console agree.
 pub(crate) fn agree(sandbox: &Sandbox, console: &Console) -> Result<(), Error> {
     match (&sandbox.terminal, console) {
@@ -288,8 +298,24 @@ impl Runtime {
         fs::write(&kept, bytes).map_err(Error::file("write", kept))?;
         record.write(&locked.directory)?;
         let path = record.cgroup.parse()?;
-        let group = group.insert(Group::create(&Hierarchy::of_host()?, &path, &limits)?);
-        sandbox.cgroup = join(group.join()?);
+        let in_process =
+            !(sandbox.create_container_hooks.is_empty() && sandbox.start_container_hooks.is_empty());
+        let hooks = spec.hooks().clone();
+        let prestart = hooks.as_ref().and_then(|hooks| hooks.prestart().as_ref());
+        let create_runtime = hooks.as_ref().and_then(|hooks| hooks.create_runtime().as_ref());
+        let meets = devices
+            || in_process
+            || prestart.is_some()
+            || create_runtime.is_some()
+            || options.network.is_some();
+        let mut begun = Group::begin(&Hierarchy::of_host()?, &path, &limits)?;
+        let group = group.insert(begun.group().clone());
+        if meets || !mounts_alone(&sandbox.namespaces) {
+            begun.finish()?;
+            sandbox.cgroup = join(group.join()?);
+        } else {
+            sandbox.cgroup = JoinCgroup::Later(begun.unified()?, begun.tasks());
+        }
         sandbox.stdin = options.stdin;
         sandbox.stdout = options.stdout;
         sandbox.stderr = options.stderr;
@@ -302,17 +328,8 @@ impl Runtime {
         if gate {
             sandbox.gate = Some(locked.directory.join(GATE));
         }
-        let in_process =
-            !(sandbox.create_container_hooks.is_empty() && sandbox.start_container_hooks.is_empty());
-        let hooks = spec.hooks().clone();
-        let prestart = hooks.as_ref().and_then(|hooks| hooks.prestart().as_ref());
-        let create_runtime = hooks.as_ref().and_then(|hooks| hooks.create_runtime().as_ref());
+        let later = matches!(sandbox.cgroup, JoinCgroup::Later(..));
         let plan = sandbox.compile()?;
-        let meets = devices
-            || in_process
-            || prestart.is_some()
-            || create_runtime.is_some()
-            || options.network.is_some();
         let mut child = if meets {
             let meeting = plan.meet()?;
             record.pid = meeting.pid().cast_signed();
@@ -329,6 +346,8 @@ impl Runtime {
             hooks::run("prestart", prestart, &state, &record.bundle)?;
             hooks::run("createRuntime", create_runtime, &state, &record.bundle)?;
             meeting.proceed()?
+        } else if later {
+            plan.spawn_while(|| Ok::<_, Error>(begun.finish()?))?
         } else {
             plan.spawn()?
         };

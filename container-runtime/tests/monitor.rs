@@ -331,6 +331,8 @@ fn a_killed_monitor_takes_the_container_along_and_the_next_one_clears_up() {
     engine.end_monitor();
     assert!(support::readable(&pidfd), "the container outlives its monitor");
     engine.started(false);
+    // the second one has said it too by the time it is killed
+    eventually(&engine.world.path("json.log"), |content| content.matches("up").count() == 2);
     kill_process(engine.monitor_pid(), rustix::process::Signal::TERM).expect("kill");
     engine.world.runtime.kill(&World::id("m1"), Signal::KILL).expect("kill");
     engine.exited();

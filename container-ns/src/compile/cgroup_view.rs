@@ -27,6 +27,7 @@ struct Hierarchy {
 
 impl Compiler {
     pub(super) fn cgroup_mounts(&mut self, path: &Path, attributes: &Attributes) -> Result<(), Error> {
+        self.await_groups()?;
         let unified = sys::openat(libc::AT_FDCWD, c"/sys/fs/cgroup", libc::O_PATH, 0)
             .map(sys::own)
             .and_then(|fd| sys::fstatfs(fd.as_raw_fd()))
@@ -123,7 +124,8 @@ impl Compiler {
         // the joined one may have been opened at another mount point of the hierarchy
         let joined = self.groups.iter().find(|group| group.starts_with(&hierarchy.point));
         let group = if let Some(group) = joined {
-            group.clone()
+            // it is there, or will be by then
+            return Some(group.clone());
         } else {
             let below = Path::new(callers?).strip_prefix(&hierarchy.root).ok()?;
             if below.components().any(|part| !matches!(part, Component::Normal(_))) {

@@ -37,6 +37,8 @@ struct Compiler {
     mount: Option<usize>,
     /// Directories of the groups that are joined.
     groups: Vec<PathBuf>,
+    /// `tasks` files that are joined when the caller has made the groups; and whether a cgroup namespace follows.
+    late: Option<(Vec<PathBuf>, bool)>,
     /// Whether a cgroup namespace of its own makes the process's groups the roots of what it sees.
     own_cgroups: bool,
 }
@@ -71,12 +73,17 @@ pub(crate) fn compile(sandbox: Sandbox) -> Result<Plan, Error> {
         quiet: false,
         mount: None,
         groups: Vec::new(),
+        late: None,
         own_cgroups: !matches!(ns.cgroup, Namespace::Inherit),
     };
     c.plain(StepKind::ResetSignals, Step::ResetSignals);
     c.plain(StepKind::CloseDescriptors, Step::CloseOthers);
     if let Some(cpus) = sandbox.initial_cpu_affinity {
         c.affinity(&cpus)?;
+    }
+    if matches!(sandbox.cgroup, JoinCgroup::Later(..)) && (later || new_user) {
+        let setting = "a control group that is joined later".to_owned();
+        return Err(Error::Needs { setting, needs: "neither a new user namespace nor joined ones" });
     }
     let cgroup = c.cgroup(sandbox.cgroup)?;
     if sandbox.keyring == Keyring::New {
@@ -111,7 +118,9 @@ pub(crate) fn compile(sandbox: Sandbox) -> Result<Plan, Error> {
     if new_user {
         c.push(StepKind::AwaitIdMaps, map_text(&sandbox.id_maps), Step::AwaitMaps);
     }
-    if new_cgroup {
+    if let Some((_, namespace)) = &mut c.late {
+        *namespace = new_cgroup;
+    } else if new_cgroup {
         c.push(StepKind::NewNamespace, "cgroup".into(), Step::Unshare(NamespaceKind::Cgroup.flag()));
     }
     if new_time {
@@ -144,6 +153,7 @@ pub(crate) fn compile(sandbox: Sandbox) -> Result<Plan, Error> {
         c.mount(index, mount, &mut deferred)?;
     }
     c.mount = None;
+    c.await_groups()?;
     let fake_devices = new_user;
     for device in sandbox.devices {
         c.device(&device, fake_devices)?;
@@ -512,6 +522,11 @@ impl Compiler {
             JoinCgroup::V2(dir) => (Some(dir), Vec::new()),
             JoinCgroup::V1(tasks) => (None, tasks),
             JoinCgroup::Hybrid(dir, tasks) => (Some(dir), tasks),
+            JoinCgroup::Later(dir, tasks) => {
+                self.groups.extend(tasks.iter().filter_map(|path| path.parent().map(PathBuf::from)));
+                self.late = Some((tasks, false));
+                (dir, Vec::new())
+            }
         };
         let place = |fd: &OwnedFd| std::fs::read_link(format!("/proc/self/fd/{}", fd.as_raw_fd()));
         let v2 = v2.map(|dir| self.keep(dir)).transpose()?;
@@ -530,6 +545,20 @@ impl Compiler {
             self.push(StepKind::JoinCgroup, object, Step::JoinTasks(fd));
         }
         Ok(v2)
+    }
+
+    /// Waits for groups that are joined later, and joins them; once.
+    fn await_groups(&mut self) -> Result<(), Error> {
+        let Some((tasks, namespace)) = self.late.take() else { return Ok(()) };
+        self.plain(StepKind::AwaitGroups, Step::AwaitGroups);
+        for path in tasks {
+            let step = Step::JoinTasksAt(text::cstring("control group", path.as_os_str())?);
+            self.push(StepKind::JoinCgroup, display(&path), step);
+        }
+        if namespace {
+            self.push(StepKind::NewNamespace, "cgroup".into(), Step::Unshare(NamespaceKind::Cgroup.flag()));
+        }
+        Ok(())
     }
 
     fn join(&mut self, mut ns: crate::Namespaces) -> Result<(), Error> {
