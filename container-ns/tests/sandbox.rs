@@ -703,8 +703,12 @@ fn groups_are_made_while_the_process_is_at_work() {
     assert!(
         at(StepKind::Root) < at(StepKind::AwaitGroups) && at(StepKind::AwaitGroups) < at(StepKind::PivotRoot)
     );
-    let mut child =
-        plan.spawn_while(|| Ok::<_, container_ns::Error>(fs::create_dir(&gone.0).unwrap())).unwrap();
+    let mut child = plan
+        .spawn_while(|| {
+            fs::create_dir(&gone.0).unwrap();
+            Ok::<_, container_ns::Error>(())
+        })
+        .unwrap();
     child.release().unwrap();
     assert_eq!(child.wait().unwrap().code(), Some(7));
     // work that fails ends the process, and its error is the one to hear of

@@ -8,6 +8,8 @@ use std::fs;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::sync::mpsc;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -32,7 +34,7 @@ const PACKAGES: [&str; 11] = [
     "util-linux",
 ];
 /// A side that is slower than this is not measured but broken.
-const ONE: &str = "60";
+const ONE: Duration = Duration::from_secs(600);
 
 /// A process that runs and times commands in its own namespace.
 pub(crate) struct Worker {
@@ -90,14 +92,32 @@ pub(crate) fn worker() -> Result<bool, Failure> {
         let (program, args) = words.split_first().ok_or("an empty command")?;
         let mut command = Command::new(program);
         command.args(args).stdin(Stdio::null()).stdout(Stdio::null()).stderr(fs::File::create(&said)?);
-        let begin = Instant::now();
-        let code = command.status().ok().and_then(|status| status.code());
-        let nanoseconds = u64::try_from(begin.elapsed().as_nanos())?;
+        let (code, nanoseconds) = timed(&mut command)?;
         let mut out = std::io::stdout().lock();
         writeln!(out, "{}", json!({"code": code, "ns": nanoseconds, "said": fs::read_to_string(&said)?}))?;
         out.flush()?;
     }
     Ok(true)
+}
+
+/// Exit code and nanoseconds of a command, which is ended when it takes too long. Who watches it is started before.
+fn timed(command: &mut Command) -> Result<(Option<i32>, u64), Failure> {
+    let (say, hear) = mpsc::channel::<u32>();
+    let watch = thread::spawn(move || {
+        let Ok(process) = hear.recv() else { return };
+        if hear.recv_timeout(ONE) == Err(mpsc::RecvTimeoutError::Timeout) {
+            // not waited for yet, so the number is its own
+            let _ = Command::new("kill").args(["-9", &process.to_string()]).status();
+        }
+    });
+    let begin = Instant::now();
+    let mut child = command.spawn()?;
+    say.send(child.id())?;
+    let code = child.wait()?.code();
+    let nanoseconds = u64::try_from(begin.elapsed().as_nanos())?;
+    drop(say);
+    watch.join().map_err(|_| "the thread that watches a command")?;
+    Ok((code, nanoseconds))
 }
 
 impl Worker {
@@ -121,9 +141,9 @@ impl Worker {
         Ok(Self { child, to, from })
     }
 
-    /// The same of a line for the shell, in at most ten minutes.
+    /// The same of a line for the shell.
     pub(crate) fn shell(&mut self, line: &str) -> Result<f64, Failure> {
-        self.time(&["timeout", "600", "sh", "-c", line].map(str::to_owned))
+        self.time(&["sh", "-c", line].map(str::to_owned))
     }
 
     /// Milliseconds of one run that must succeed.
@@ -182,8 +202,7 @@ fn measure(workspace: &Workspace, rounds: u32) -> Result<bool, Failure> {
         &place,
         Some("mount -t tmpfs run /run; umount /sys/fs/cgroup/unified 2> /dev/null; mkdir -p /run/lock"),
     )?;
-    // every run is bounded, at the cost of one exec that all sides pay
-    let side = |name, peer, text: String| Side { name, peer, words: words(&format!("timeout {ONE} {text}")) };
+    let side = |name, peer, text: String| Side { name, peer, words: words(&text) };
     let oci_of = |program: &str, root: &str| {
         format!("{program} --root {here}/{root} run --bundle {here}/bundle bench-{root}")
     };
@@ -319,8 +338,7 @@ fn bundle(place: &Path) -> Result<(), Failure> {
 fn peak(side: &Side, place: &Path, worker: &mut Worker) -> Result<u64, Failure> {
     let file = place.join("peak");
     let mut command = words(&format!("time -f %M -o {}", file.display()));
-    // time measures what it starts itself: without the `timeout SECONDS` before it
-    command.extend(side.words.iter().skip(2).cloned());
+    command.extend(side.words.iter().cloned());
     let mut all = Vec::new();
     for _ in 0..5 {
         worker.time(&command)?;
