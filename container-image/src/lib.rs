@@ -49,6 +49,7 @@ mod digest;
 mod document;
 mod error;
 mod fresh;
+mod graft;
 mod gzip;
 mod image;
 mod import;
