@@ -4,7 +4,7 @@ use std::{
 };
 
 use crate::{
-    Attached, Attachment, Error, Host, InterfaceName, MacAddr, Pool, Result,
+    Attached, Attachment, Driver, Error, Host, InterfaceName, LinkKind, MacAddr, NewLink, Pool, Result,
     attachment::{leases_dir, names_dir},
     bridge::bridged_packets_filtered,
     conntrack,
@@ -63,7 +63,7 @@ impl Host {
     /// [`Host::detach`] but for the interface, which the kernel takes about 15 ms to take apart: it is marked, and stays for
     /// [`Host::finish`]. If that is never called it goes with the container's namespace, or is found by [`check`](crate::check).
     pub fn leave(&mut self, attachment: &Attachment) -> (Result<()>, Option<Leaving>) {
-        if let Err(error) = attachment.verify() {
+        if let Err(error) = attachment.verify_owner() {
             return (Err(error), None);
         }
         let outcome = self.give_back(attachment);
@@ -111,6 +111,9 @@ impl Host {
             addresses.push(Pool::open(leases_dir(state_dir), config)?.lease(owner, wanted)?);
         }
         let mac = mac_of(attachment, &addresses)?;
+        if network.driver != Driver::Bridge {
+            return self.build_on_carrier(netns, attachment, addresses, mac);
+        }
         let (published, reservations) = ports::reserve(&endpoint.ports, &addresses)?;
         let host = attachment.host_interface();
         let membership = Membership {
@@ -143,6 +146,60 @@ impl Host {
         })?;
         Record::of(attachment, &addresses).register(&names_dir(state_dir))?;
         Ok(Attached { ports: published, addresses, mac, host_interface: host, reservations })
+    }
+}
+
+impl Host {
+    /// A macvlan or ipvlan, made straight inside the namespace. No rules: the frames never cross a bridge of ours.
+    fn build_on_carrier(
+        &mut self,
+        netns: BorrowedFd<'_>,
+        attachment: &Attachment,
+        addresses: Vec<IpAddr>,
+        mac: MacAddr,
+    ) -> Result<Attached> {
+        self.remove_inside(netns, attachment)?;
+        self.create_link_in(netns, &carried(attachment, mac))?;
+        let finished = namespace::within(netns, || {
+            let mut socket = Socket::route()?;
+            let index = route::existing(&mut socket, &attachment.endpoint.interface)?.index;
+            socket.run(&inside(attachment, &addresses, index))
+        });
+        if let Err(error) = finished {
+            // nothing on the host tells of it: whoever made it takes it away
+            let _ = self.remove_inside(netns, attachment);
+            return Err(error);
+        }
+        Record::of(attachment, &addresses).register(&names_dir(&attachment.state_dir))?;
+        let host_interface = attachment.host_interface();
+        Ok(Attached { ports: Vec::new(), addresses, mac, host_interface, reservations: Vec::new() })
+    }
+
+    /// Deletes the container's macvlan or ipvlan of this network from its namespace, which nothing on the host can do. It goes by itself
+    /// with the namespace. Idempotent; a bridge network has nothing to delete inside.
+    pub fn remove_inside(&mut self, netns: BorrowedFd<'_>, attachment: &Attachment) -> Result<()> {
+        if attachment.network.driver == Driver::Bridge {
+            return Ok(());
+        }
+        let (name, alias) = (attachment.endpoint.interface.as_str(), attachment.alias());
+        namespace::within(netns, || route::delete_ours(&mut Socket::route()?, name, &alias).map(drop))
+    }
+}
+
+/// The link of a container on the carrier of its network.
+pub(crate) fn carried(attachment: &Attachment, mac: MacAddr) -> NewLink {
+    let network = &attachment.network;
+    let parent = network.carrier().clone();
+    let kind = if network.driver == Driver::Ipvlan {
+        LinkKind::Ipvlan { parent, mode: network.ipvlan }
+    } else {
+        LinkKind::Macvlan { parent, mode: network.macvlan }
+    };
+    NewLink {
+        mtu: network.mtu,
+        mac: Some(mac),
+        alias: Some(attachment.alias()),
+        ..NewLink::new(attachment.endpoint.interface.clone(), kind)
     }
 }
 

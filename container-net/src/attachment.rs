@@ -8,7 +8,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Error, InterfaceName, MacAddr, NetworkConfig, Result, names::Record, network};
+use crate::{Driver, Error, InterfaceName, MacAddr, NetworkConfig, Result, names::Record, network};
 
 /// A transport protocol whose ports can be published.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -168,10 +168,15 @@ impl Attachment {
         format!("{}/{}", self.endpoint.container_id, self.host_interface())
     }
 
-    pub(crate) fn verify(&self) -> Result<()> {
+    /// What has to hold to leave a network: what cannot be attached can be given up.
+    pub(crate) fn verify_owner(&self) -> Result<()> {
         self.network.verify()?;
+        network::identifier("container id", &self.endpoint.container_id)
+    }
+
+    pub(crate) fn verify(&self) -> Result<()> {
+        self.verify_owner()?;
         let endpoint = &self.endpoint;
-        network::identifier("container id", &endpoint.container_id)?;
         let names = endpoint.aliases.iter().chain(&endpoint.hostname);
         network::plain_text("container name", &endpoint.container_name)?;
         for name in names {
@@ -190,6 +195,11 @@ impl Attachment {
         }
         if self.network.internal && !endpoint.ports.is_empty() {
             return wrong("it is internal, and an internal network publishes no ports".into());
+        }
+        if self.network.driver != Driver::Bridge && !endpoint.ports.is_empty() {
+            return wrong(
+                "it is no bridge network: its containers are reached at their own addresses".into(),
+            );
         }
         if let Some(port) = endpoint.ports.iter().find(|port| port.container_port == 0) {
             return wrong(format!("container port 0/{} cannot be published", port.protocol));

@@ -1,7 +1,7 @@
 use std::{fs, path::Path, thread, time::Duration};
 
 use crate::{
-    Error, Host, MacAddr, NetworkConfig, Result,
+    Driver, Error, Host, LinkKind, MacAddr, NetworkConfig, NewLink, Result,
     netlink::Socket,
     route::{self, add_address, create_bridge, delete_ours, fix_mtu, mark_and_raise},
 };
@@ -25,6 +25,9 @@ impl Host {
     /// not ours is an [`Error::Config`].
     pub fn ensure_network(&mut self, network: &NetworkConfig) -> Result<()> {
         network.verify()?;
+        if network.driver != Driver::Bridge {
+            return self.ensure_carrier(network);
+        }
         let socket = &mut self.route;
         let name = &network.bridge;
         let ipv6 = network.subnets.iter().any(|s| !s.subnet.is_ipv4());
@@ -67,11 +70,39 @@ impl Host {
         Ok(())
     }
 
+    /// The interface that carries a macvlan or ipvlan: the parent has to be there, a dummy of our own is made.
+    fn ensure_carrier(&mut self, network: &NetworkConfig) -> Result<()> {
+        let carrier = network.carrier().clone();
+        let found = route::link(&mut self.route, carrier.as_str())?;
+        match (&network.parent, found) {
+            (Some(_), Some(_)) => Ok(()),
+            (Some(parent), None) => Err(Error::Config {
+                network: network.id.clone(),
+                reason: format!("its parent interface {parent} is not there"),
+            }),
+            (None, Some(link)) if link.alias.as_deref() == Some(network.alias().as_str()) => Ok(()),
+            (None, Some(_)) => Err(Error::Config {
+                network: network.id.clone(),
+                reason: format!("an interface {carrier} is there already and not this network's"),
+            }),
+            (None, None) => {
+                let mut dummy = NewLink::new(carrier.clone(), LinkKind::Dummy);
+                dummy.alias = Some(network.alias());
+                dummy.mtu = network.mtu;
+                self.create_link(&dummy)?;
+                self.raise_link(&carrier, None, &[])
+            }
+        }
+    }
+
     /// Takes a network down: the bridge, the rules of the network and, with the last one, our tables.
     /// Idempotent. Containers that are still attached are cut off.
     pub fn remove_network(&mut self, network: &NetworkConfig) -> Result<()> {
         network.verify()?;
         delete_ours(&mut self.route, network.bridge.as_str(), &network.alias())?;
+        if network.driver != Driver::Bridge {
+            return Ok(());
+        }
         network.tables.remove_network(&mut self.netfilter, network)
     }
 }

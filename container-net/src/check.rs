@@ -135,7 +135,7 @@ pub fn check(networks: &[(&NetworkConfig, &Path)], live_owners: &[&str]) -> Resu
                 {
                     findings.push(Finding::StaleInterface { name, alias });
                 }
-                (Some("bridge"), None) if !known.contains(rest) => {
+                (Some("bridge" | "dummy"), None) if !known.contains(rest) => {
                     findings.push(Finding::OrphanBridge { name, alias });
                 }
                 _ => {}

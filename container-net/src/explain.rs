@@ -1,7 +1,7 @@
 use std::{fmt::Write, net::IpAddr};
 
 use crate::{
-    Attachment, NetworkConfig, PublishedPort,
+    Attachment, Driver, NetworkConfig, PublishedPort,
     attach::{inside, mac_of},
     bridge::bridge_mac,
     nft::{Membership, membership_elements, network_elements},
@@ -26,6 +26,17 @@ pub fn explain(attachment: &Attachment) -> String {
     }
     let host = attachment.host_interface();
     let Ok(mac) = mac_of(attachment, &addresses) else { return lines.join("\n") };
+    if network.driver != Driver::Bridge {
+        let carrier = network.carrier();
+        let kind = if network.driver == Driver::Ipvlan { "an ipvlan" } else { "a macvlan" };
+        lines.push(format!(
+            "create {}, {kind} of {carrier} ({mac}), inside the namespace",
+            endpoint.interface
+        ));
+        lines.extend(inside(attachment, &addresses, 0).into_iter().map(|m| m.purpose));
+        lines.push(format!("register the names in {}", state_dir.join("names").display()));
+        return lines.join("\n");
+    }
     let owner = attachment.rule_owner();
     let membership =
         Membership { owner: &owner, port: &host, mac, addresses: &addresses, ports: &endpoint.ports };
@@ -54,6 +65,13 @@ pub fn explain(attachment: &Attachment) -> String {
 
 /// What [`ensure_network`](crate::ensure_network) would do, a line for each request to the kernel.
 pub fn explain_network(network: &NetworkConfig) -> String {
+    if network.driver != Driver::Bridge {
+        let carrier = network.carrier();
+        return match network.parent {
+            Some(_) => format!("find the parent interface {carrier}"),
+            None => format!("create {carrier}, dummy\nset {carrier} up"),
+        };
+    }
     let mut lines = network.tables.base_lines();
     for (family, element) in network_elements(network).into_iter().filter(|(_, e)| !e.end) {
         let table = network.tables.name();

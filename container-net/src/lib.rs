@@ -7,8 +7,12 @@
 //! safe to call from several processes at once: state is in locked or atomically replaced files, and the kernel's own
 //! interfaces and rules are the record of what runs, each marked with its owner.
 //!
+//! Containers may also be machines of the host's own network ([`Driver::Macvlan`], [`Driver::Ipvlan`]). For what crosses hosts there are
+//! VXLAN links with their forwarding entries ([`Host::create_link`], [`Host::forward`]), and addresses that stand for many
+//! ([`nft::VirtualIps`]).
+//!
 //! What it is not: a daemon, a proxy in user space (a port published at `::1` is not served), a firewall front end, or
-//! an overlay across hosts.
+//! what tells the hosts of an overlay where containers are.
 //!
 //! ```no_run
 //! use std::{fs::File, os::fd::AsFd};
@@ -60,6 +64,7 @@ mod error;
 mod explain;
 mod host;
 mod interface;
+mod links;
 pub mod names;
 mod namespace;
 mod netlink;
@@ -78,6 +83,7 @@ pub use error::{Error, Result};
 pub use explain::{explain, explain_network};
 pub use host::Host;
 pub use interface::InterfaceName;
+pub use links::{Forwarding, IpvlanMode, LinkKind, MacvlanMode, NewLink, Vxlan};
 pub use namespace::loopback_up;
 pub use network::{Driver, NetworkConfig, SubnetConfig};
 pub use pool::Pool;

@@ -1,8 +1,8 @@
-use std::{collections::BTreeMap, net::IpAddr};
+use std::{collections::BTreeMap, fmt, net::IpAddr};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Error, InterfaceName, Result, Subnet, nft::Tables, route};
+use crate::{Error, InterfaceName, IpvlanMode, MacvlanMode, Result, Subnet, nft::Tables, route};
 
 /// What carries a network's frames.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -12,6 +12,21 @@ pub enum Driver {
     /// A Linux bridge on this host, with a veth pair for each container.
     #[default]
     Bridge,
+    /// Each container has a link with a hardware address of its own on an interface of the host. The host itself does
+    /// not reach them by it, there are no rules of ours, and nothing is published.
+    Macvlan,
+    /// Each container has a link with the hardware address of an interface of the host; else as macvlan.
+    Ipvlan,
+}
+
+impl fmt::Display for Driver {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Bridge => "bridge",
+            Self::Macvlan => "macvlan",
+            Self::Ipvlan => "ipvlan",
+        })
+    }
 }
 
 /// One subnet of a network.
@@ -47,8 +62,17 @@ pub struct NetworkConfig {
     /// What carries the frames.
     #[serde(default)]
     pub driver: Driver,
-    /// The bridge's interface.
+    /// The bridge's interface; for macvlan and ipvlan the name of the dummy that is made where no parent is given.
     pub bridge: InterfaceName,
+    /// The host's interface that carries macvlan and ipvlan.
+    #[serde(default)]
+    pub parent: Option<InterfaceName>,
+    /// How a macvlan passes frames.
+    #[serde(default)]
+    pub macvlan: MacvlanMode,
+    /// How an ipvlan passes packets.
+    #[serde(default)]
+    pub ipvlan: IpvlanMode,
     /// At most one for IPv4 and one for IPv6; a family without a subnet is closed.
     pub subnets: Vec<SubnetConfig>,
     /// No way out of the network: no default route, nothing forwarded, nothing published.
@@ -81,6 +105,9 @@ impl NetworkConfig {
             name: name.into(),
             driver: Driver::Bridge,
             bridge,
+            parent: None,
+            macvlan: MacvlanMode::default(),
+            ipvlan: IpvlanMode::default(),
             subnets,
             internal: false,
             mtu: None,
@@ -108,6 +135,9 @@ impl NetworkConfig {
                 return wrong(format!("the range {range} is not inside {}", config.subnet));
             }
         }
+        if self.driver == Driver::Bridge && self.parent.is_some() {
+            return wrong("a bridge network has no parent interface".into());
+        }
         if let Some(mtu) = self.mtu.filter(|mtu| !(68..=65_535).contains(mtu)) {
             return wrong(format!("an mtu of {mtu} is not between 68 and 65535"));
         }
@@ -117,6 +147,11 @@ impl NetworkConfig {
     /// The subnet an address belongs to.
     pub fn subnet_of(&self, address: IpAddr) -> Option<&SubnetConfig> {
         self.subnets.iter().find(|config| config.subnet.contains(address))
+    }
+
+    /// The interface that carries a macvlan or ipvlan: the parent, or a dummy of our own.
+    pub fn carrier(&self) -> &InterfaceName {
+        self.parent.as_ref().unwrap_or(&self.bridge)
     }
 
     /// What our interfaces carry as their alias, `dunnage:<network id>`.

@@ -61,7 +61,7 @@ fn read_link(kind: u16, body: &[u8]) -> Option<Link> {
 }
 
 /// `struct ifinfomsg`.
-fn link_header(index: u32, flags: u32, change: u32) -> [u8; 16] {
+pub(crate) fn link_header(index: u32, flags: u32, change: u32) -> [u8; 16] {
     let mut bytes = [0; 16];
     let fields = [0, index, flags, change];
     for (place, field) in bytes.chunks_exact_mut(4).zip(fields) {
@@ -70,7 +70,7 @@ fn link_header(index: u32, flags: u32, change: u32) -> [u8; 16] {
     bytes
 }
 
-fn up_header(index: u32) -> [u8; 16] {
+pub(crate) fn up_header(index: u32) -> [u8; 16] {
     link_header(index, UP, UP)
 }
 
@@ -239,7 +239,7 @@ fn routes(socket: &mut Socket, family: u8) -> Result<Vec<Route>> {
     })
 }
 
-fn ip(bytes: &[u8]) -> Option<IpAddr> {
+pub(crate) fn ip(bytes: &[u8]) -> Option<IpAddr> {
     <[u8; 4]>::try_from(bytes)
         .map(IpAddr::from)
         .or_else(|_| <[u8; 16]>::try_from(bytes).map(IpAddr::from))
@@ -319,7 +319,9 @@ pub(crate) fn delete_left(socket: &mut Socket, index: u32, name: &str) -> Result
 }
 
 fn is_ours(link: &Link, alias: &str) -> bool {
-    link.alias.as_deref().is_some_and(|found| found.strip_suffix(LEAVING).unwrap_or(found) == alias)
+    // whoever asks may have read the mark as well
+    let plain = |alias: &'_ str| alias.strip_suffix(LEAVING).unwrap_or(alias).to_owned();
+    link.alias.as_deref().is_some_and(|found| plain(found) == plain(alias))
 }
 
 /// Deletes an interface if it is there and its alias is `alias`, left or not.

@@ -376,3 +376,14 @@ fn a_udp_flow_to_a_container_that_is_gone_goes_to_its_successor() {
         detach(&container.attachment).unwrap();
     }
 }
+
+#[test]
+fn what_cannot_be_attached_can_be_detached() {
+    let world = World::new();
+    let mut network = world.network("a", &["10.97.0.0/24"]);
+    network.internal = true;
+    ensure_network(&network).unwrap();
+    let attachment = world.attachment(&network, "one", vec![tcp(None, 8080, 80)]);
+    assert!(matches!(attach(Namespace::new().fd(), &attachment), Err(Error::Config { .. })));
+    detach(&attachment).unwrap();
+}

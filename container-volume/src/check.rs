@@ -18,6 +18,13 @@ pub enum Finding {
         /// The container.
         container: String,
     },
+    /// A container that is no more is noted as having a volume mounted.
+    StaleMount {
+        /// The volume.
+        volume: String,
+        /// The container.
+        container: String,
+    },
     /// A directory among the volumes that is none. Never removed, as its files may be somebody's.
     NoVolume {
         /// The directory.
@@ -33,6 +40,9 @@ impl fmt::Display for Finding {
             Self::Remnant { path } => write!(f, "{} is left of a change that was cut short", path.display()),
             Self::StaleUser { volume, container } => {
                 write!(f, "volume {volume} is noted as used by {container}, which is no more")
+            }
+            Self::StaleMount { volume, container } => {
+                write!(f, "volume {volume} is mounted for {container}, which is no more")
             }
             Self::NoVolume { path, reason } => write!(f, "{} is no volume: {reason}", path.display()),
         }
@@ -67,6 +77,12 @@ impl Volumes {
             if path.join(".fill").exists() {
                 findings.push(Finding::Remnant { path: path.join(".fill") });
             }
+            findings.extend(
+                self.mounted_by(&name)?
+                    .into_iter()
+                    .filter(|user| !live.contains(user.as_str()))
+                    .map(|container| Finding::StaleMount { volume: name.clone(), container }),
+            );
             let users = self.users(&name)?;
             findings.extend(
                 users
@@ -97,6 +113,7 @@ impl Volumes {
                     _ => Ok(true),
                 }
             }
+            Finding::StaleMount { volume, container } => self.unmount(volume, container).map(|()| true),
             _ => Ok(false),
         }
     }

@@ -109,6 +109,136 @@ pub enum Error {
         /// Where and why.
         source: serde_json::Error,
     },
+    /// What a volume's options name cannot be mounted.
+    #[error("cannot {operation} volume {name} (type={kind}, device={device}, o={options})")]
+    Mount {
+        /// `mount` or `unmount`.
+        operation: &'static str,
+        /// The volume.
+        name: String,
+        /// The file system.
+        kind: String,
+        /// The device.
+        device: String,
+        /// The options, as they were given.
+        options: String,
+        /// What the kernel said.
+        source: io::Error,
+    },
+    /// Something is mounted on a directory that was to be removed, or cannot be unmounted.
+    #[error("cannot {operation} at {}", path.display())]
+    Place {
+        /// The verb, with its object.
+        operation: &'static str,
+        /// The mount point.
+        path: PathBuf,
+        /// What the kernel said.
+        source: io::Error,
+    },
+    /// The volume has files where it must have none.
+    #[error("volume {name} is not empty")]
+    NotEmpty {
+        /// The volume.
+        name: String,
+    },
+    /// An archive that cannot be restored.
+    #[error("archive entry {entry:?}: {reason}")]
+    Archive {
+        /// The entry's name, cut to 200 characters; empty if it is the archive as a whole.
+        entry: String,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+    /// Reading or writing a volume's files for an archive failed.
+    #[error("cannot {operation} {path:?} of volume {name}")]
+    Backup {
+        /// The verb.
+        operation: &'static str,
+        /// The path inside the volume.
+        path: PathBuf,
+        /// The volume.
+        name: String,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A limit of a volume's size cannot be set.
+    #[error("volume {name} cannot be limited to {bytes} bytes: {reason}")]
+    Quota {
+        /// The volume.
+        name: String,
+        /// The limit.
+        bytes: u64,
+        /// What is missing.
+        reason: &'static str,
+        /// What the kernel said.
+        source: io::Error,
+    },
+    /// A secret or config that cannot be kept.
+    #[error("secret {name:?}: {reason}")]
+    Secret {
+        /// Its name, cut to 200 characters.
+        name: String,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+    /// There is no volume driver of this name.
+    #[error(
+        "there is no volume driver {driver}: neither a socket nor a spec file is in the plugin directories"
+    )]
+    DriverMissing {
+        /// The driver.
+        driver: String,
+    },
+    /// A driver's spec file that is none.
+    #[error("the spec of volume driver {driver}, {}, is wrong: {reason}", path.display())]
+    DriverSpec {
+        /// The driver.
+        driver: String,
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+    /// A driver said that it could not do a thing.
+    #[error("volume driver {driver} refused {call}: {message}")]
+    Driver {
+        /// The driver.
+        driver: String,
+        /// The call, as `VolumeDriver.Mount`.
+        call: &'static str,
+        /// Its words, on one line, cut to 500 characters.
+        message: String,
+    },
+    /// A driver answered what no driver may answer.
+    #[error("volume driver {driver} answered {call} wrongly: {reason}")]
+    DriverAnswer {
+        /// The driver.
+        driver: String,
+        /// The call.
+        call: &'static str,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+    /// A driver did not answer in time.
+    #[error("volume driver {driver} did not answer {call} within {} ms", limit.as_millis())]
+    DriverTimeout {
+        /// The driver.
+        driver: String,
+        /// The call.
+        call: &'static str,
+        /// The time it had.
+        limit: std::time::Duration,
+    },
+    /// A driver cannot be reached, or went away in the middle.
+    #[error("volume driver {driver} cannot be asked for {call}")]
+    DriverGone {
+        /// The driver.
+        driver: String,
+        /// The call.
+        call: &'static str,
+        /// What the system said.
+        source: io::Error,
+    },
     /// A file or directory of the store cannot be used.
     #[error("cannot {operation} {}", path.display())]
     File {

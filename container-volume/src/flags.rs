@@ -318,7 +318,7 @@ fn truth(text: &str, option: &'static str, value: Option<&str>) -> Result<bool> 
 }
 
 /// `64m`, `1.5`-less: a number and a binary unit, `b` behind it allowed.
-fn bytes(text: &str) -> Option<u64> {
+pub(crate) fn bytes(text: &str) -> Option<u64> {
     let lower = text.to_ascii_lowercase();
     let body = lower.strip_suffix("ib").or_else(|| lower.strip_suffix('b')).unwrap_or(&lower);
     let (digits, shift) = match body.as_bytes().last()? {

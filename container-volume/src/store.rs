@@ -2,7 +2,7 @@ use std::{
     fs::{self, File, OpenOptions},
     io,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
-    os::unix::fs::{DirBuilderExt, MetadataExt},
+    os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
     time::{SystemTime, UNIX_EPOCH},
 };
@@ -11,10 +11,7 @@ use rustix::fs::{
     CWD, FlockOperation, Mode, OFlags, RenameFlags, ResolveFlags, flock, openat, renameat_with,
 };
 
-use crate::{
-    Error, NewVolume, Pruned, Result, Volume, fill,
-    volume::{bind_device, check_name},
-};
+use crate::{Error, NewVolume, Pruned, Result, Volume, fill, local::Local, place, quota, volume::check_name};
 
 /// A directory of volumes, shared by any number of processes.
 #[derive(Clone, Debug)]
@@ -42,26 +39,33 @@ impl Volumes {
     /// Makes a volume, or gives the one of this name if its options are the same (its labels stay). Atomic, idempotent.
     pub fn create(&self, name: &str, new: NewVolume) -> Result<Volume> {
         check_name(name)?;
-        bind_device(name, &new.options)?;
+        judge(name, &new)?;
         let _lock = self.lock()?;
         match self.inspect(name) {
-            Ok(there) if there.options == new.options => return Ok(there),
+            Ok(there) if there.options == new.options && there.driver == new.driver => return Ok(there),
             Ok(_) => return Err(Error::Exists { name: name.into() }),
             Err(Error::NotFound { .. }) => {}
             Err(e) => return Err(e),
         }
-        self.make(name, new, false)
+        self.make(name, new, false, |_| Ok(()))
     }
 
     /// Makes a volume nobody names: 64 random hexadecimal digits.
     pub fn create_anonymous(&self, new: NewVolume) -> Result<Volume> {
         let name = random_hex(&self.dir)?;
-        bind_device(&name, &new.options)?;
+        judge(&name, &new)?;
         let _lock = self.lock()?;
-        self.make(&name, new, true)
+        self.make(&name, new, true, |_| Ok(()))
     }
 
-    fn make(&self, name: &str, new: NewVolume, anonymous: bool) -> Result<Volume> {
+    /// Makes a volume under the lock; `fill` gets its directory before anybody sees it.
+    pub(crate) fn make(
+        &self,
+        name: &str,
+        new: NewVolume,
+        anonymous: bool,
+        fill: impl FnOnce(OwnedFd) -> Result<()>,
+    ) -> Result<Volume> {
         let staged = self.dir.join(format!(".new-{name}"));
         // what an earlier attempt left; nobody else is at it, as we have the lock
         remove_tree(&staged)?;
@@ -72,13 +76,30 @@ impl Volumes {
             anonymous,
             labels: new.labels,
             options: new.options,
+            driver: new.driver,
             mountpoint: PathBuf::new(),
         };
-        let written = (|| {
+        let folders = (|| {
             let folder = |path: &Path, mode| fs::DirBuilder::new().mode(mode).create(path);
             folder(&staged, 0o701)?;
             folder(&staged.join("_data"), 0o755)?;
             folder(&staged.join("users"), 0o700)?;
+            let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            Ok(openat(CWD, staged.join("_data"), flags, Mode::empty())?)
+        })();
+        let data = folders.map_err(|e: io::Error| Error::file("create", &staged, e))?;
+        let filled = match Local::of(name, &volume.options) {
+            Ok(Local::Plain { size: Some(bytes) }) if volume.driver.is_none() => {
+                quota::limit(name, &staged.join("_data"), bytes)
+            }
+            _ => Ok(()),
+        };
+        if let Err(error) = filled.and_then(|()| fill(data)) {
+            // what matters is the first error; check() finds the rest
+            let _ = remove_tree(&staged);
+            return Err(error);
+        }
+        let written = (|| {
             let meta = File::create_new(staged.join("meta.json"))?;
             serde_json::to_writer_pretty(&meta, &volume)?;
             meta.sync_all()?;
@@ -128,28 +149,40 @@ impl Volumes {
     pub fn remove(&self, name: &str) -> Result<()> {
         let _lock = self.lock()?;
         self.inspect(name)?;
-        let users = self.users(name)?;
+        let users = self.holders(name)?;
         if !users.is_empty() {
             return Err(Error::InUse { name: name.into(), users });
         }
         self.take_down(name)
     }
 
+    /// Who has it, running or not.
+    fn holders(&self, name: &str) -> Result<Vec<String>> {
+        let mut all = self.users(name)?;
+        all.extend(self.mounted_by(name)?);
+        all.sort_unstable();
+        all.dedup();
+        Ok(all)
+    }
+
     fn take_down(&self, name: &str) -> Result<()> {
         let place = self.dir.join(name);
+        // what is mounted there is somebody's, and is not removed with the directory
+        place::unmount_all(&place.join("_data"))?;
         let gone = self.dir.join(format!(".gone-{}", random_hex(&self.dir)?));
         fs::rename(&place, &gone).map_err(|e| Error::file("remove", &place, e))?;
         self.sync();
         remove_tree(&gone)
     }
 
-    /// Removes what no container uses: the anonymous ones, or `all`.
+    /// Removes what no container uses: the anonymous ones, or `all`. Volumes of other drivers stay: only those can remove them.
     pub fn prune(&self, all: bool) -> Result<Pruned> {
         let _lock = self.lock()?;
         let mut pruned = Pruned::default();
         for volume in self.list()? {
-            if (all || volume.anonymous) && self.users(&volume.name)?.is_empty() {
-                pruned.bytes += size(&volume.mountpoint);
+            if (all || volume.anonymous) && volume.driver.is_none() && self.holders(&volume.name)?.is_empty()
+            {
+                pruned.bytes += self.usage(&volume.name)?.unwrap_or_default().bytes;
                 self.take_down(&volume.name)?;
                 pruned.volumes.push(volume.name);
             }
@@ -195,20 +228,19 @@ impl Volumes {
     }
 
     /// The volume, or a path inside it, as a descriptor (`O_PATH`) to be mounted. Links inside the volume are followed as if the
-    /// volume were the root: nothing outside is reached. For a bind volume it is its device.
+    /// volume were the root: nothing outside is reached. For a bind volume that is not mounted it is its device; other volumes
+    /// with driver options are [mounted](Self::mount) before.
     pub fn source(&self, name: &str, subpath: Option<&Path>) -> Result<OwnedFd> {
         let volume = self.inspect(name)?;
-        let top = bind_device(name, &volume.options)?.unwrap_or_else(|| volume.mountpoint.clone());
+        let top = match Local::of(name, &volume.options) {
+            Ok(Local::Bind { device, .. }) if !place::is_mounted(&volume.mountpoint)? => device,
+            _ => volume.mountpoint.clone(),
+        };
         let flags = OFlags::PATH | OFlags::CLOEXEC;
         let root = openat(CWD, &top, flags | OFlags::DIRECTORY, Mode::empty())
             .map_err(|e| Error::file("open", &top, e))?;
         let Some(subpath) = subpath else { return Ok(root) };
-        let inside = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
-        fill::resolve(root.as_fd(), subpath, flags, inside).map_err(|e| Error::Subpath {
-            name: name.into(),
-            subpath: subpath.into(),
-            source: e.into(),
-        })
+        open_beneath(name, root.as_fd(), subpath)
     }
 
     /// Fills an empty volume with what an image has at `path`: owners, modes, times, links, hard links, holes and extended
@@ -219,7 +251,9 @@ impl Volumes {
     pub fn fill(&self, name: &str, root: BorrowedFd<'_>, path: &Path) -> Result<bool> {
         let _lock = self.lock()?;
         let volume = self.inspect(name)?;
-        let occupied = bind_device(name, &volume.options)?.is_some()
+        let local = Local::of(name, &volume.options);
+        let occupied = volume.driver.is_some()
+            || matches!(local, Ok(Local::Bind { .. }) | Err(_))
             || self.users(name)?.len() > 1
             || fs::read_dir(&volume.mountpoint)
                 .map_err(|e| Error::file("read", &volume.mountpoint, e))?
@@ -229,24 +263,48 @@ impl Volumes {
             return Ok(false);
         }
         let Some(source) = fill::open_source(name, root, path)? else { return Ok(false) };
-        let staged = self.dir.join(name).join(".fill");
+        if let Ok(Local::FileSystem { .. }) = local {
+            // two file systems cannot exchange directories: an error may leave a part here, which is the mount's own
+            if !place::is_mounted(&volume.mountpoint)? {
+                return Ok(false);
+            }
+            let target = self.files(name)?;
+            return fill::copy(name, path, source, target.as_fd()).map(|()| true);
+        }
+        self.replace(&volume, |target| fill::copy(name, path, source, target))?;
+        Ok(true)
+    }
+
+    /// Puts a directory that `fill` has filled in the place of a plain volume's own, at once. Under the lock.
+    pub(crate) fn replace<T>(
+        &self,
+        volume: &Volume,
+        fill: impl FnOnce(BorrowedFd<'_>) -> Result<T>,
+    ) -> Result<T> {
+        let staged = self.dir.join(&volume.name).join(".fill");
         remove_tree(&staged)?;
         fs::DirBuilder::new().mode(0o700).create(&staged).map_err(|e| Error::file("create", &staged, e))?;
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let target =
             openat(CWD, &staged, flags, Mode::empty()).map_err(|e| Error::file("open", &staged, e))?;
-        let copied = fill::copy(name, path, source, target.as_fd());
-        if let Err(error) = copied {
-            // what matters is the first error; check() finds the rest
-            let _ = remove_tree(&staged);
-            return Err(error);
-        }
+        let limited = match Local::of(&volume.name, &volume.options)? {
+            Local::Plain { size: Some(bytes) } => quota::limit(&volume.name, &staged, bytes),
+            _ => Ok(()),
+        };
+        let copied = match limited.and_then(|()| fill(target.as_fd())) {
+            Ok(copied) => copied,
+            Err(error) => {
+                // what matters is the first error; check() finds the rest
+                let _ = remove_tree(&staged);
+                return Err(error);
+            }
+        };
         rustix::fs::syncfs(&target).map_err(|e| Error::file("write", &staged, e))?;
         renameat_with(CWD, &staged, CWD, &volume.mountpoint, RenameFlags::EXCHANGE)
             .map_err(|e| Error::file("fill", &volume.mountpoint, e))?;
         // the empty directory that was there
         remove_tree(&staged)?;
-        Ok(true)
+        Ok(copied)
     }
 
     pub(crate) fn entries(&self) -> Result<Vec<String>> {
@@ -276,6 +334,16 @@ impl Volumes {
     }
 }
 
+/// A path inside a volume's directory, as a descriptor (`O_PATH`). Links are followed as if the directory were the root.
+pub fn open_beneath(name: &str, top: BorrowedFd<'_>, subpath: &Path) -> Result<OwnedFd> {
+    let inside = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
+    fill::resolve(top, subpath, OFlags::PATH | OFlags::CLOEXEC, inside).map_err(|e| Error::Subpath {
+        name: name.into(),
+        subpath: subpath.into(),
+        source: e.into(),
+    })
+}
+
 /// Removes a directory with what is in it, following no link. Idempotent.
 pub(crate) fn remove_tree(path: &Path) -> Result<()> {
     match fs::remove_dir_all(path) {
@@ -292,18 +360,10 @@ fn random_hex(dir: &Path) -> Result<String> {
     Ok(bytes.iter().flat_map(|b| [digit(b >> 4), digit(b & 15)]).collect())
 }
 
-/// Bytes on disk of a tree, as far as it can be read.
-fn size(path: &Path) -> u64 {
-    let mut waiting = vec![path.to_path_buf()];
-    let mut total = 0;
-    while let Some(dir) = waiting.pop() {
-        for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
-            let Ok(meta) = entry.metadata() else { continue };
-            total += meta.blocks() * 512;
-            if meta.is_dir() {
-                waiting.push(entry.path());
-            }
-        }
+/// Whether the options are the `local` driver's; those of another driver are its own to judge.
+fn judge(name: &str, new: &NewVolume) -> Result<()> {
+    match new.driver {
+        Some(_) => Ok(()),
+        None => Local::of(name, &new.options).map(drop),
     }
-    total
 }

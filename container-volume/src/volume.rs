@@ -10,9 +10,14 @@ pub struct NewVolume {
     /// The owner's labels; not interpreted here.
     #[serde(default)]
     pub labels: BTreeMap<String, String>,
-    /// Options of the `local` driver: none, or `type=none`, `o=bind` and `device=/path`.
+    /// Options of the driver. The `local` one takes `type`, `o` and `device`, which are mounted at the first
+    /// [`mount`](crate::Volumes::mount), as `mount(8)` has them.
     #[serde(default)]
     pub options: BTreeMap<String, String>,
+    /// The driver; none is `local`. A volume of another one is recorded here with its users, and its options are
+    /// the driver's to judge.
+    #[serde(default)]
+    pub driver: Option<String>,
 }
 
 /// A volume as it is.
@@ -28,12 +33,24 @@ pub struct Volume {
     /// The owner's labels.
     #[serde(default)]
     pub labels: BTreeMap<String, String>,
-    /// Options of the `local` driver.
+    /// Options of the driver.
     #[serde(default)]
     pub options: BTreeMap<String, String>,
+    /// The driver, if it is not `local`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub driver: Option<String>,
     /// Where its files are.
     #[serde(skip)]
     pub mountpoint: PathBuf,
+}
+
+/// What a volume takes, by [`usage`](crate::Volumes::usage).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// Bytes on disk; a file of several names counts once.
+    pub bytes: u64,
+    /// Files, directories and everything else, without the volume itself.
+    pub files: u64,
 }
 
 /// What [`prune`](crate::Volumes::prune) removed.
@@ -59,27 +76,4 @@ pub(crate) fn check_name(name: &str) -> Result<()> {
         return Ok(());
     };
     Err(Error::Name { name: name.chars().take(64).collect(), reason })
-}
-
-/// The device of a bind volume; none for a plain one.
-pub(crate) fn bind_device(name: &str, options: &BTreeMap<String, String>) -> Result<Option<PathBuf>> {
-    let unsupported = |option: &str, value: &str, reason| {
-        Err(Error::DriverOption { name: name.into(), option: option.into(), value: value.into(), reason })
-    };
-    for (option, value) in options {
-        match (option.as_str(), value.as_str()) {
-            ("type", "none" | "" | "bind") | ("o", "bind" | "rbind") => {}
-            ("type", _) => return unsupported(option, value, "of types only `none` with `o=bind` is"),
-            ("o", _) => return unsupported(option, value, "of mount options only `bind` is"),
-            ("device", path) if path.starts_with('/') => {}
-            ("device", _) => return unsupported(option, value, "a bind mount needs an absolute path"),
-            _ => return unsupported(option, value, "the local driver has no such option"),
-        }
-    }
-    match (options.get("device"), options.get("o")) {
-        (None, None) => Ok(None),
-        (Some(device), Some(_)) => Ok(Some(device.into())),
-        (Some(device), None) => unsupported("device", device, "it needs `o=bind`"),
-        (None, Some(o)) => unsupported("o", o, "it needs a `device`"),
-    }
 }

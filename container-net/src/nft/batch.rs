@@ -63,6 +63,8 @@ pub enum Datatype {
     InetProto,
     /// A port.
     InetService,
+    /// A number in the machine's order.
+    Mark,
 }
 
 impl Datatype {
@@ -74,6 +76,7 @@ impl Datatype {
             Self::EtherAddr => (9, 6),
             Self::InetProto => (12, 1),
             Self::InetService => (13, 2),
+            Self::Mark => (19, 4),
             Self::IfName => (41, 16),
         }
     }
@@ -97,6 +100,7 @@ impl Datatype {
             Self::Ipv6Addr => "ipv6_addr",
             Self::InetProto => "inet_proto",
             Self::InetService => "inet_service",
+            Self::Mark => "mark",
         }
     }
 }
@@ -271,7 +275,7 @@ impl Batch {
             let m = match set.key {
                 // for nft(8): an interface's name is in the machine's order (1), all else in the network's (2)
                 [one] => {
-                    let order = if *one == Datatype::IfName { 1_u32 } else { 2 };
+                    let order = if matches!(one, Datatype::IfName | Datatype::Mark) { 1_u32 } else { 2 };
                     let mut data = vec![0, 4];
                     data.extend_from_slice(&order.to_ne_bytes());
                     m.attribute(13, &data)

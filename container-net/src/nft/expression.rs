@@ -46,9 +46,23 @@ pub enum Key {
     CtStatus,
     /// The kind of the destination address by the routing table.
     FibDaddrType,
+    /// A number below this, by chance.
+    RandomSlot(u32),
+    /// A number below this, the same for each IPv4 source.
+    IpSourceSlot(u32),
+    /// A number below this, the same for each IPv6 source.
+    Ip6SourceSlot(u32),
 }
 
+/// Where a hash keeps what it hashes, out of the way of concatenated keys.
+const SCRATCH: u32 = 16;
+/// Any number, but always the same: a client has its slot on every host.
+const SEED: u32 = 0x6475_6e6e;
+
 enum Source {
+    Random(u32),
+    /// Offset and size in the network header, and the modulus.
+    Hash(u32, u32, u32),
     Meta(u32),
     Ct(u32),
     /// Base (link 0, network 1, transport 2) and offset.
@@ -69,7 +83,10 @@ impl Key {
             | Self::ArpSaddrIp
             | Self::CtState
             | Self::CtStatus
-            | Self::FibDaddrType => 4,
+            | Self::FibDaddrType
+            | Self::RandomSlot(_)
+            | Self::IpSourceSlot(_)
+            | Self::Ip6SourceSlot(_) => 4,
         }
     }
 
@@ -92,6 +109,9 @@ impl Key {
             Self::CtState => Source::Ct(0),
             Self::CtStatus => Source::Ct(2),
             Self::FibDaddrType => Source::FibDaddrType,
+            Self::RandomSlot(modulus) => Source::Random(modulus),
+            Self::IpSourceSlot(modulus) => Source::Hash(12, 4, modulus),
+            Self::Ip6SourceSlot(modulus) => Source::Hash(8, 16, modulus),
         }
     }
 
@@ -107,6 +127,24 @@ impl Key {
             Source::Payload(base, offset) => expression(list, "payload", |m| {
                 m.big_endian(1, register).big_endian(2, base).big_endian(3, offset).big_endian(4, size as u32)
             }),
+            // type 1 is by chance
+            Source::Random(modulus) => expression(list, "numgen", |m| {
+                m.big_endian(1, register).big_endian(2, modulus).big_endian(3, 1).big_endian(4, 0)
+            }),
+            // type 0 is Jenkins's
+            Source::Hash(offset, length, modulus) => {
+                let loaded = expression(list, "payload", |m| {
+                    m.big_endian(1, SCRATCH).big_endian(2, 1).big_endian(3, offset).big_endian(4, length)
+                });
+                expression(loaded, "hash", |m| {
+                    m.big_endian(1, SCRATCH)
+                        .big_endian(2, register)
+                        .big_endian(3, length)
+                        .big_endian(4, modulus)
+                        .big_endian(5, SEED)
+                        .big_endian(7, 0)
+                })
+            }
             // result addrtype, of the destination
             Source::FibDaddrType => {
                 expression(list, "fib", |m| m.big_endian(1, register).big_endian(2, 3).big_endian(3, 2))
@@ -137,6 +175,9 @@ impl fmt::Display for Key {
             Self::CtState => "ct state",
             Self::CtStatus => "ct status",
             Self::FibDaddrType => "fib daddr type",
+            Self::RandomSlot(modulus) => return write!(f, "numgen random mod {modulus}"),
+            Self::IpSourceSlot(modulus) => return write!(f, "jhash ip saddr mod {modulus}"),
+            Self::Ip6SourceSlot(modulus) => return write!(f, "jhash ip6 saddr mod {modulus}"),
         })
     }
 }
@@ -168,6 +209,8 @@ pub enum Step {
     NotIn(Vec<Key>, &'static str),
     /// Destination becomes what the map says of the keys. `true` for IPv4.
     DnatByMap(bool, Vec<Key>, &'static str),
+    /// The destination's address becomes what the map says of the keys, the port stays. `true` for IPv4.
+    DnatAddressByMap(bool, Vec<Key>, &'static str),
     /// Destination becomes this.
     DnatTo(IpAddr, u16),
     /// Source becomes the outgoing interface's.
@@ -231,6 +274,14 @@ impl Step {
                 });
                 nat(found, *ipv4)
             }
+            Self::DnatAddressByMap(ipv4, keys, map) => {
+                let found = expression(load_all(list, keys), "lookup", |m| {
+                    m.text(1, map).big_endian(2, REGISTER).big_endian(3, REGISTER)
+                });
+                expression(found, "nat", |m| {
+                    m.big_endian(1, 1).big_endian(2, if *ipv4 { 2 } else { 10 }).big_endian(3, REGISTER)
+                })
+            }
             Self::DnatTo(address, port) => {
                 let port_register = if address.is_ipv4() { REGISTER + 1 } else { REGISTER + 4 };
                 let list =
@@ -281,7 +332,7 @@ impl fmt::Display for Step {
             }
             Self::In(keys, set) => write!(f, "{} @{set}", joined(keys)),
             Self::NotIn(keys, set) => write!(f, "{} != @{set}", joined(keys)),
-            Self::DnatByMap(v4, keys, map) => {
+            Self::DnatByMap(v4, keys, map) | Self::DnatAddressByMap(v4, keys, map) => {
                 write!(f, "dnat {} to {} map @{map}", if *v4 { "ip" } else { "ip6" }, joined(keys))
             }
             Self::DnatTo(IpAddr::V4(address), port) => write!(f, "dnat to {address}:{port}"),

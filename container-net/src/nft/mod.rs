@@ -32,12 +32,14 @@
 //! # Ok::<(), container_net::Error>(())
 //! ```
 
+mod balance;
 mod batch;
 mod expression;
 mod netfilter;
 mod ruleset;
 mod tables;
 
+pub use balance::{SLOTS, Spread, VirtualIp, VirtualIps};
 pub use batch::{Batch, Chain, Datatype, Element, Family, Hook, Rule, Set};
 pub use expression::{Key, Step, Verdict};
 pub use netfilter::Netfilter;
