@@ -18,6 +18,8 @@ pub enum Finding {
     Image(container_image::Finding),
     /// Half-unpacked layers of a process that was killed.
     Snapshot(PathBuf),
+    /// What a build that was killed has left.
+    Build(PathBuf),
     /// A container whose removal was interrupted.
     HalfRemoved {
         /// Its id.
@@ -49,6 +51,7 @@ impl fmt::Display for Finding {
         match self {
             Self::Image(finding) => write!(f, "image store: {finding}"),
             Self::Snapshot(path) => write!(f, "half-unpacked layers in {}", path.display()),
+            Self::Build(path) => write!(f, "a build was killed, and left {}", path.display()),
             Self::HalfRemoved { name, .. } => write!(f, "the removal of container {name} was interrupted"),
             Self::MonitorLost { name, .. } => write!(f, "the monitor of container {name} was killed"),
             Self::Stray(path) => write!(f, "{} belongs to no container", path.display()),
@@ -66,12 +69,15 @@ impl Engine {
     /// engine's directories is looked at.
     pub async fn check(&self, repair: bool) -> Result<Vec<Finding>, Error> {
         let mut findings = Vec::new();
+        findings.extend(self.abandoned_builds(repair)?.into_iter().map(Finding::Build));
         self.check_containers(repair, &mut findings)?;
         self.check_strays(repair, &mut findings)?;
         self.check_cgroups(repair, &mut findings)?;
         self.check_networks(repair, &mut findings)?;
         self.check_volumes(repair, &mut findings)?;
-        findings.extend(self.images.check(false)?.into_iter().map(Finding::Image));
+        let mut images = self.images.check(false)?;
+        images.retain(|finding| !self.is_cached(finding));
+        findings.extend(images.into_iter().map(Finding::Image));
         findings.extend(self.snapshots.abandoned()?.into_iter().map(Finding::Snapshot));
         if repair {
             self.sweep_images()?;
@@ -207,7 +213,7 @@ impl Engine {
                 configs.push((config, self.network_run(&row.id)));
             }
         }
-        let mut live = Vec::new();
+        let mut live = self.living_builds()?;
         let mut locks = Vec::new();
         let rows = self.database().containers()?;
         for row in rows {

@@ -132,6 +132,7 @@ impl Engine {
         self.resolve_links(&mut options)?;
         self.volumes_of_others(&mut options)?;
         let id = name::new_id()?;
+        Self::check_secrets(&options)?;
         self.prepare_volumes(&id, &mut options, &named.image)?;
         let made_up = options.name.is_none();
         for _ in 0..16 {
@@ -158,6 +159,11 @@ impl Engine {
             let taken = self.database().add_container(&row, &endpoints);
             match taken {
                 Ok(None) => {
+                    if let Err(error) = self.secrets().put(&id, &options.secrets) {
+                        self.database().remove_container(&id)?;
+                        self.release_volumes(&id, true)?;
+                        return Err(error.into());
+                    }
                     self.events.record(
                         "container",
                         "create",

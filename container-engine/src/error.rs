@@ -128,6 +128,9 @@ pub enum Error {
         /// Why.
         source: rusqlite::Error,
     },
+    /// Builds.
+    #[error(transparent)]
+    Build(#[from] container_build::Error),
     /// Images.
     #[error(transparent)]
     Image(#[from] container_image::Error),

@@ -105,7 +105,8 @@ impl Engine {
     /// Frees what no image needs, unless somebody is adding one.
     pub(crate) fn sweep_images(&self) -> Result<(), Error> {
         if self.images.sweep()?.is_some() {
-            let kept: Vec<_> = self.images.images()?.into_iter().map(|named| named.image).collect();
+            let mut kept: Vec<_> = self.images.images()?.into_iter().map(|named| named.image).collect();
+            kept.extend(self.cached_layers()?);
             self.snapshots.sweep(&kept)?;
         }
         Ok(())

@@ -39,16 +39,19 @@
 
 mod archives;
 mod attach;
+mod build;
 mod bundle;
 mod check;
 mod commit;
 mod containers;
 mod database;
+mod drivers;
 mod engine;
 mod error;
 mod events;
 mod exec;
 mod explain;
+mod graph;
 mod health;
 mod images;
 mod links;
@@ -62,6 +65,7 @@ mod publish;
 mod registry;
 mod remove;
 mod rename;
+mod secrets;
 mod start;
 mod stop;
 mod system;
@@ -70,9 +74,11 @@ mod top;
 mod update;
 mod usage;
 mod user;
+mod volume_files;
 mod volumes;
 
 pub use attach::{Attachment, Input, Output, Piece};
+pub use build::Registries;
 pub use check::Finding;
 pub use commit::CommitOptions;
 pub use containers::{Container, ContainerNetwork, Exit, Phase};
@@ -80,6 +86,7 @@ pub use engine::{Config, Engine};
 pub use error::{Error, StartFailure};
 pub use events::{Event, EventStream};
 pub use exec::{ExecOptions, ExecProcess};
+pub use graph::Topology;
 pub use images::RemovedImage;
 pub use logs::{LogLine, LogQuery, LogStream};
 pub use name::short_id;
@@ -97,13 +104,19 @@ pub use top::Process;
 pub use usage::{Traffic, Usage};
 pub use user::Identity;
 
+pub use container_build::{
+    Build, BuildCache, Built, Context as BuildContext, Error as BuildError, Event as BuildEvent,
+    Output as BuildOutput, Pruned, StepNetwork, open_dockerfile, read_dockerfile,
+};
 pub use container_cgroup::{Bytes, Cpus, Stats};
 pub use container_image::{
     Change, ChangeKind, ContainerConfig, Credential, Credentials, Descriptor, Digest, Empty,
     Error as ImageError, Found, Healthcheck, Helper, Http, HttpOptions, Import, Named, Platform, Progress,
     Pull, Reference, Registry,
 };
-pub use container_net::{Protocol, PublishedPort, Subnet};
+pub use container_net::{
+    Driver as NetworkKind, InterfaceName, IpvlanMode, MacvlanMode, Protocol, PublishedPort, Subnet,
+};
 pub use container_runtime::monitor::{Health, HealthProbe, HealthStatus};
 pub use container_runtime::{Signal, describe};
-pub use container_volume::{Mount, MountSpec, Volume};
+pub use container_volume::{Mount, MountSpec, Restored, Secret, SecretBytes, Usage as VolumeUsage, Volume};

@@ -9,6 +9,7 @@ use std::time::Duration;
 use container_net::Pool;
 use container_runtime::monitor::{FrameKind, FromMonitor, MonitorSpec, ToMonitor};
 
+use crate::containers::Phase;
 use crate::database::{ContainerRow, EndpointRow};
 use crate::engine::write_file;
 use crate::networks::{NetworkDriver, driver};
@@ -41,9 +42,18 @@ impl Engine {
 
     pub(crate) fn detach_running(&self, row: &ContainerRow, endpoint: &EndpointRow) -> Result<(), Error> {
         let mut spec = self.orders(row)?;
+        let left = spec.networks.iter().find(|attachment| attachment.network.id == endpoint.network).cloned();
         spec.networks.retain(|attachment| attachment.network.id != endpoint.network);
         self.give_orders(row, &spec)?;
         self.reload(row)?;
+        // a macvlan has no end on the host by which it could be taken away
+        if let Some(attachment) = left.filter(|left| left.network.driver != container_net::Driver::Bridge)
+            && let Phase::Running { pid, .. } = self.phase(row)?
+        {
+            let path = format!("/proc/{pid}/ns/net");
+            let namespace = fs::File::open(&path).map_err(Error::io("open", path))?;
+            container_net::Host::open()?.remove_inside(namespace.as_fd(), &attachment)?;
+        }
         self.release_lease(&row.id, &endpoint.network)
     }
 

@@ -1,7 +1,9 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use container_net::{InterfaceName, NetworkConfig, Pool, Subnet, SubnetConfig};
+use container_net::{
+    Driver, InterfaceName, IpvlanMode, MacvlanMode, NetworkConfig, Pool, Subnet, SubnetConfig,
+};
 use serde::{Deserialize, Serialize};
 
 use crate::database::{EndpointRow, NetworkRow};
@@ -25,7 +27,7 @@ pub struct Network {
 /// What carries a network.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum NetworkDriver {
-    /// A bridge of ours.
+    /// One of ours, with addresses that we lease: a bridge, or macvlan and ipvlan links, as its configuration says.
     Bridge(Box<NetworkConfig>),
     /// The host's own network.
     Host,
@@ -37,10 +39,18 @@ impl NetworkDriver {
     /// The word that Docker has for it.
     pub fn name(&self) -> &'static str {
         match self {
-            Self::Bridge(_) => "bridge",
+            Self::Bridge(config) => word(config.driver),
             Self::Host => "host",
             Self::Null => "null",
         }
+    }
+}
+
+fn word(driver: Driver) -> &'static str {
+    match driver {
+        Driver::Macvlan => "macvlan",
+        Driver::Ipvlan => "ipvlan",
+        _ => "bridge",
     }
 }
 
@@ -72,6 +82,14 @@ pub struct NetworkOptions {
     pub ipv6: bool,
     /// The largest packet, bytes.
     pub mtu: Option<u32>,
+    /// What carries it: a bridge if nothing else is said.
+    pub driver: Driver,
+    /// The host's interface that carries a macvlan or ipvlan; a dummy of its own if none is given.
+    pub parent: Option<InterfaceName>,
+    /// How a macvlan passes frames.
+    pub macvlan: MacvlanMode,
+    /// How an ipvlan passes packets.
+    pub ipvlan: IpvlanMode,
     /// Labels.
     pub labels: BTreeMap<String, String>,
 }
@@ -88,7 +106,7 @@ pub struct EndpointOptions {
 }
 
 impl Engine {
-    /// Makes a bridge network and brings it up.
+    /// Makes a network and brings it up.
     ///
     /// # Errors
     ///
@@ -108,7 +126,12 @@ impl Engine {
             self.database().remove_network(&id)?;
             return Err(error.into());
         }
-        self.events.record("network", "create", &id, &[("name", &options.name), ("type", "bridge")])?;
+        self.events.record(
+            "network",
+            "create",
+            &id,
+            &[("name", &options.name), ("type", word(config.driver))],
+        )?;
         Ok(id)
     }
 
@@ -168,8 +191,9 @@ impl Engine {
             let short: Vec<&str> = users.iter().map(|id| short_id(id)).collect();
             return Err(in_use(format!("it has active endpoints: {}", short.join(", "))));
         }
+        let kind = driver(&row)?.name();
         self.finish_network_removal(&row)?;
-        self.events.record("network", "destroy", &row.id, &[("name", &row.name), ("type", "bridge")])
+        self.events.record("network", "destroy", &row.id, &[("name", &row.name), ("type", kind)])
     }
 
     pub(crate) fn finish_network_removal(&self, row: &NetworkRow) -> Result<(), Error> {
@@ -193,7 +217,7 @@ impl Engine {
         let NetworkDriver::Bridge(config) = driver(&row)? else {
             return Err(Error::NetworkInUse {
                 name: row.name,
-                reason: "containers are connected to bridge networks only".to_owned(),
+                reason: "containers are connected to networks with addresses only".to_owned(),
             });
         };
         if let Some(ip) = options.ip
@@ -373,6 +397,9 @@ impl Engine {
         let mut config = NetworkConfig::bridge(id, &options.name, bridge, configs);
         config.internal = options.internal;
         config.mtu = options.mtu;
+        config.driver = options.driver;
+        config.parent.clone_from(&options.parent);
+        (config.macvlan, config.ipvlan) = (options.macvlan, options.ipvlan);
         config.labels.clone_from(&options.labels);
         config.tables = self.tables.clone();
         Ok(config)

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use container_cgroup::{Bytes, Cpus};
 use container_net::PublishedPort;
-use container_volume::MountSpec;
+use container_volume::{MountSpec, Secret};
 use serde::{Deserialize, Serialize};
 
 use crate::Error;
@@ -66,6 +66,8 @@ pub struct ContainerOptions {
     pub volumes_from: Vec<String>,
     /// Volumes, bind mounts and tmpfs.
     pub mounts: Vec<MountSpec>,
+    /// Secrets and configs: files in memory. Their content is in no record.
+    pub secrets: Vec<Secret>,
     /// The root is read-only.
     pub read_only: bool,
     /// All capabilities, all devices, no filter, nothing masked.

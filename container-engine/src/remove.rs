@@ -48,6 +48,7 @@ impl Engine {
         for directory in [self.container_run(&row.id), self.container_root(&row.id)] {
             remove_tree(&directory).map_err(Error::io("remove", &directory))?;
         }
+        self.secrets().remove(&row.id)?;
         self.release_volumes(&row.id, volumes)?;
         self.database().remove_container(&row.id)?;
         if self.database().containers()?.is_empty() {
@@ -68,9 +69,11 @@ impl Engine {
     pub(crate) fn settle(&self, row: &ContainerRow) -> Result<(), Error> {
         let run = self.container_run(&row.id);
         if !run.exists() {
-            return Ok(());
+            // after a restart of the machine the notes of mounts are left
+            return self.unmount_volumes(row);
         }
         self.runtime.delete(&container_id(&row.id)?, true)?;
+        self.unmount_volumes(row)?;
         match fs::read(run.join("monitor.json")) {
             Ok(bytes) => {
                 if let Ok(spec) = serde_json::from_slice::<MonitorSpec>(&bytes) {

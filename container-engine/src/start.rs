@@ -105,7 +105,8 @@ impl Engine {
         let identity = user::resolve(&view, options.user.as_deref().unwrap_or(&image.user))?;
         let networks = self.attachments(row, &options, image)?;
         let mut mounts = self.engine_files(row, &options, &networks)?;
-        mounts.extend(self.volume_mounts(&options, &layers)?);
+        mounts.extend(self.volume_mounts(&row.id, &options, &layers)?);
+        mounts.extend(self.secret_mounts(&row.id, &options)?);
         let network = self.network_namespace(&options)?;
         let mut options = options;
         let linked = self.link_variables(row, &options)?;
@@ -139,7 +140,7 @@ impl Engine {
             restart: restart_of(&options.restart),
             stop_signal: stop_signal.unwrap_or_else(|| "SIGTERM".to_owned()),
             stop_timeout_ms: options.stop_timeout.map_or(10_000, |timeout| timeout.as_millis() as u64),
-            exit_command: self.exit_command(row),
+            exit_command: self.exit_command(row, &options),
             events: Some(self.events.path().to_owned()),
             event_attributes: [("name", &row.name), ("image", &row.image)]
                 .into_iter()
@@ -151,9 +152,10 @@ impl Engine {
         write_json(&run.join("monitor.json"), &spec)
     }
 
-    /// What the monitor runs when the container is down for good, and nobody is there to remove it.
-    fn exit_command(&self, row: &ContainerRow) -> Option<Vec<String>> {
-        let reaper = self.config.reaper.as_ref().filter(|_| row.auto_remove)?;
+    /// What the monitor runs when the container is down for good, and nobody is there to remove it or end its mounts.
+    fn exit_command(&self, row: &ContainerRow, options: &ContainerOptions) -> Option<Vec<String>> {
+        let wanted = row.auto_remove || self.needs_unmounting(options);
+        let reaper = self.config.reaper.as_ref().filter(|_| wanted)?;
         Some(reaper.iter().cloned().chain([row.id.clone()]).collect())
     }
 

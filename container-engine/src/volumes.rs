@@ -3,7 +3,9 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use container_image::Image;
-use container_volume::{Mount, MountSpec, NewVolume, Recursion, Volume, open_bind};
+use container_volume::{
+    Mount, MountSpec, NewVolume, Propagation, Recursion, Volume, check_relabel, open_bind,
+};
 use rustix::mount::{
     FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, fsconfig_set_string, fsmount, fsopen,
 };
@@ -20,16 +22,7 @@ impl Engine {
         labels: BTreeMap<String, String>,
         options: BTreeMap<String, String>,
     ) -> Result<Volume, Error> {
-        let known = name.is_some_and(|name| self.volumes.inspect(name).is_ok());
-        let new = NewVolume { labels, options };
-        let volume = match name {
-            Some(name) => self.volumes.create(name, new)?,
-            None => self.volumes.create_anonymous(new)?,
-        };
-        if !known {
-            self.events.record("volume", "create", &volume.name, &[("driver", "local")])?;
-        }
-        Ok(volume)
+        self.create_volume_by(None, name, labels, options).await
     }
 
     /// All volumes, by name.
@@ -48,8 +41,7 @@ impl Engine {
     ///
     /// [`container_volume::Error::InUse`] while a container has it.
     pub async fn remove_volume(&self, name: &str) -> Result<(), Error> {
-        self.volumes.remove(name)?;
-        self.events.record("volume", "destroy", name, &[("driver", "local")])
+        self.drop_volume(&self.volumes.inspect(name)?)
     }
 
     /// Removes the volumes that no container has: the anonymous ones, or all. Returns their names and bytes.
@@ -58,7 +50,15 @@ impl Engine {
         for name in &pruned.volumes {
             self.events.record("volume", "destroy", name, &[("driver", "local")])?;
         }
-        Ok((pruned.volumes, pruned.bytes))
+        let mut names = pruned.volumes;
+        for volume in self.volumes.list()? {
+            let unused = volume.driver.is_some() && (all || volume.anonymous);
+            if unused && self.volumes.users(&volume.name)?.is_empty() {
+                self.drop_volume(&volume)?;
+                names.push(volume.name);
+            }
+        }
+        Ok((names, pruned.bytes))
     }
 
     /// Adds the volumes and bind mounts of the containers that `volumes_from` names, where there is no mount of this one's own.
@@ -116,24 +116,18 @@ impl Engine {
     }
 
     fn take_volume(&self, container: &str, spec: &mut MountSpec) -> Result<(), Error> {
-        let Mount::Volume { name, driver, options, labels, subpath, .. } = &mut spec.mount else {
+        check_relabel(spec)?;
+        let Mount::Volume { name, driver, options, labels, .. } = &mut spec.mount else {
             return Ok(());
         };
-        if let Some(driver) = driver.as_deref().filter(|driver| *driver != "local") {
-            return Err(Error::setting(
-                "volume driver",
-                driver,
-                "there is none of this name; local is there",
-            ));
-        }
-        if let Some(subpath) = subpath {
-            let text = subpath.display().to_string();
-            return Err(Error::setting("volume-subpath", text, "a part of a volume cannot be mounted yet"));
-        }
-        let new = NewVolume { labels: labels.clone(), options: options.clone() };
-        let volume = match name {
-            Some(name) => self.volumes.create(name, new)?,
-            None => self.volumes.create_anonymous(new)?,
+        let driver = driver.clone().filter(|driver| driver != "local");
+        let there = name.as_deref().filter(|_| driver.is_none() && options.is_empty());
+        // a volume is what it was made as
+        let volume = if let Some(Ok(volume)) = there.map(|name| self.volumes.inspect(name)) {
+            volume
+        } else {
+            let new = NewVolume { labels: labels.clone(), options: options.clone(), driver };
+            self.make_volume(name.as_deref(), new)?
         };
         self.volumes.take(&volume.name, container)?;
         *name = Some(volume.name);
@@ -149,8 +143,7 @@ impl Engine {
             }
             self.volumes.release(&volume.name, container)?;
             if anonymous && volume.anonymous && users.len() == 1 {
-                self.volumes.remove(&volume.name)?;
-                self.events.record("volume", "destroy", &volume.name, &[("driver", "local")])?;
+                self.drop_volume(&volume)?;
             }
         }
         Ok(())
@@ -159,6 +152,7 @@ impl Engine {
     /// The mounts for a bundle, those further up in the tree first. Volumes are filled at their first use.
     pub(crate) fn volume_mounts(
         &self,
+        container: &str,
         options: &ContainerOptions,
         layers: &[PathBuf],
     ) -> Result<Vec<Value>, Error> {
@@ -169,10 +163,11 @@ impl Engine {
         for spec in specs {
             let mut flags: Vec<String> = Vec::new();
             let (kind, source) = match &spec.mount {
-                Mount::Volume { name, nocopy, .. } => {
+                Mount::Volume { name, nocopy, subpath, .. } => {
                     let name = name.as_deref().unwrap_or_default();
                     let volume = self.volumes.inspect(name)?;
-                    if !nocopy {
+                    let files = self.mount_volume(&volume, container)?;
+                    if !nocopy && volume.driver.is_none() {
                         let root = match &root {
                             Some(root) => root,
                             None => root.insert(image_root(layers)?),
@@ -180,11 +175,10 @@ impl Engine {
                         self.volumes.fill(name, root.as_fd(), &spec.target)?;
                     }
                     flags.extend(["rbind".to_owned(), "rprivate".to_owned()]);
-                    ("bind", volume.mountpoint)
+                    ("bind", self.volume_source(&volume, &files, subpath.as_deref(), container)?)
                 }
                 Mount::Bind { source, propagation, recursive, create, .. } => {
-                    let protected: Vec<&Path> = vec![&self.config.root, &self.config.run_root];
-                    let bound = open_bind(source, *create, &protected)?;
+                    let bound = open_bind(source, *create, &self.protected())?;
                     let recurses = *recursive != Recursion::Disabled;
                     flags.extend([
                         if recurses { "rbind" } else { "bind" }.to_owned(),
@@ -193,7 +187,11 @@ impl Engine {
                     if spec.read_only && *recursive == Recursion::ReadOnly {
                         flags.push("rro".to_owned());
                     }
-                    ("bind", bound.path)
+                    let private = matches!(propagation, Propagation::Private | Propagation::RPrivate);
+                    // what is shared with the host has to be the host's own mount
+                    let path =
+                        if private { self.bind_source(&bound, recurses, container)? } else { bound.path };
+                    ("bind", path)
                 }
                 Mount::Tmpfs { size, mode } => {
                     flags.extend(["nosuid", "nodev", "noexec"].map(str::to_owned));
@@ -220,9 +218,26 @@ impl Engine {
         let known: Vec<&str> = known.iter().map(String::as_str).collect();
         for finding in self.volumes.check(&known)? {
             if repair {
+                if let container_volume::Finding::StaleMount { volume, container } = &finding {
+                    self.unmount_volume(volume, container)?;
+                }
                 self.volumes.repair(&finding)?;
             }
             findings.push(Finding::Volume(finding));
+        }
+        let secrets = self.secrets().containers()?;
+        let mounts = std::fs::read_dir(self.config.run_root.join("mounts")).into_iter().flatten().flatten();
+        let mounts = mounts.filter_map(|entry| entry.file_name().into_string().ok());
+        let with_mounts = secrets.into_iter().chain(mounts).filter(|id| !known.contains(&id.as_str()));
+        for id in with_mounts.collect::<std::collections::BTreeSet<String>>() {
+            if self.is_running(&id)? {
+                continue;
+            }
+            findings.push(Finding::Stray(self.places(&id).dir().to_owned()));
+            if repair {
+                self.places(&id).clear()?;
+                self.secrets().remove(&id)?;
+            }
         }
         Ok(())
     }

@@ -7,6 +7,7 @@ mod context;
 mod helper;
 mod human;
 mod listing;
+mod steps;
 mod table;
 mod template;
 mod terminal;

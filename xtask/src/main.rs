@@ -6,6 +6,7 @@ mod apt;
 mod bench;
 mod bench_image;
 mod bench_layers;
+mod bench_network;
 mod bench_table;
 mod demo;
 mod process;
@@ -30,6 +31,8 @@ usage: cargo xtask COMMAND
   demo           Flask and Redis in two containers on a network of their own, from nothing
   bench runtime  dunnage-oci beside crun and runc, dunnage beside podman  [--rounds N] [--quick]
   bench image    pull, unpack, push, save, load, diff and commit beside podman, docker, ctr, skopeo and umoci
+                 [--rounds N] [--quick] [--only WORD]
+  bench network  networks, throughput and volumes beside podman, docker, a plain bridge and cp
                  [--rounds N] [--quick] [--only WORD]";
 
 fn main() -> ExitCode {
@@ -41,6 +44,7 @@ fn main() -> ExitCode {
         ["demo"] => demo::run(),
         ["bench", "runtime", options @ ..] => bench::run(options),
         ["bench", "image", options @ ..] => bench_image::run(options),
+        ["bench", "network", options @ ..] => bench_network::run(options),
         ["bench-worker"] => bench::worker(),
         _ => {
             eprintln!("{USAGE}");

@@ -4,7 +4,7 @@ use std::io::{BufRead, Read, Write};
 use clap::{Args, Subcommand};
 use container_engine::{Engine, Named};
 
-use crate::command::{history, images, import, inspect, pull, push, rmi, save, tag};
+use crate::command::{build, history, images, import, inspect, pull, push, rmi, save, tag};
 use crate::context::{Failure, Roots, print};
 use crate::human;
 use crate::listing::ObjectFormat;
@@ -21,6 +21,8 @@ pub(crate) enum Image {
     History(history::History),
     /// Show everything known of images, as JSON
     Inspect(Inspect),
+    /// Build an image of a Dockerfile
+    Build(Box<build::Build>),
     /// Make an image of a root file system's archive
     Import(import::Import),
     /// Fetch an image from a registry
@@ -70,6 +72,7 @@ impl Image {
             Self::Inspect(command) => {
                 inspect::images(&roots.engine().await?, &command.images, &command.format).await
             }
+            Self::Build(command) => command.run(roots).await,
             Self::Import(command) => command.run(roots).await,
             Self::Pull(command) => command.run(roots).await,
             Self::Push(command) => command.run(roots).await,

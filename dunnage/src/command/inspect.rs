@@ -1,5 +1,7 @@
 use clap::Args;
-use container_engine::{Container, Engine, Error, HealthProbe, Named, Network, NetworkDriver, Phase};
+use container_engine::{
+    Container, Engine, Error, HealthProbe, Named, Network, NetworkDriver, NetworkKind, Phase,
+};
 use serde_json::{Map, Value, json};
 
 use crate::context::{Failure, Roots};
@@ -231,8 +233,7 @@ fn image(found: &Named) -> Result<Value, Failure> {
 }
 
 fn network(found: &Network) -> Value {
-    let (mut subnets, mut internal, mut mtu, mut labels, mut bridge) =
-        (Vec::new(), false, None, json!({}), None);
+    let (mut subnets, mut internal, mut labels, mut options) = (Vec::new(), false, json!({}), json!({}));
     if let NetworkDriver::Bridge(config) = &found.driver {
         for subnet in &config.subnets {
             subnets.push(json!({
@@ -241,8 +242,12 @@ fn network(found: &Network) -> Value {
                 "IPRange": subnet.ip_range.map(|range| range.to_string()),
             }));
         }
-        (internal, mtu, labels) = (config.internal, config.mtu, json!(config.labels));
-        bridge = Some(config.bridge.as_str().to_owned());
+        (internal, labels) = (config.internal, json!(config.labels));
+        options = match config.driver {
+            NetworkKind::Bridge => json!({ "com.docker.network.bridge.name": config.bridge.as_str() }),
+            _ => json!({ "parent": config.carrier().as_str() }),
+        };
+        options["com.docker.network.driver.mtu"] = json!(config.mtu);
     }
     let containers: Map<String, Value> = found
         .containers
@@ -261,7 +266,7 @@ fn network(found: &Network) -> Value {
         "Internal": internal,
         "IPAM": { "Driver": "default", "Config": subnets },
         "Containers": containers,
-        "Options": { "com.docker.network.bridge.name": bridge, "com.docker.network.driver.mtu": mtu },
+        "Options": options,
         "Labels": labels,
     })
 }

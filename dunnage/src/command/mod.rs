@@ -1,6 +1,7 @@
 //! The commands, one file each.
 
 mod attach;
+mod build;
 mod commit;
 mod container;
 mod create;
@@ -30,6 +31,7 @@ mod rmi;
 mod run;
 mod save;
 mod search;
+mod secret;
 mod start;
 mod stats;
 mod stop;
@@ -39,6 +41,7 @@ mod top;
 mod update;
 mod version;
 mod volume;
+mod volume_files;
 mod wait;
 
 use clap::Subcommand;
@@ -92,6 +95,11 @@ pub(crate) enum Command {
     Inspect(inspect::Inspect),
     /// Show what starting a container does, step by step, without doing it
     Explain(explain::Explain),
+    /// Build an image of a Dockerfile
+    Build(Box<build::Build>),
+    /// Builds: what they keep for the next one
+    #[command(subcommand)]
+    Builder(build::Builder),
     /// Make an image of a root file system's archive
     Import(import::Import),
     /// List images
@@ -173,6 +181,8 @@ pub(crate) async fn run(roots: Roots, command: Command) -> Result<u8, Failure> {
         Command::Container(command) => command.run(&roots).await,
         Command::Inspect(command) => command.run(&roots).await,
         Command::Explain(command) => command.run(&roots).await,
+        Command::Build(command) => command.run(&roots).await,
+        Command::Builder(command) => command.run(&roots).await,
         Command::Import(command) => command.run(&roots).await,
         Command::Images(command) => command.run(&roots).await,
         Command::Image(command) => command.run(&roots).await,

@@ -1,7 +1,10 @@
 use std::net::IpAddr;
 
 use clap::{Args, Subcommand};
-use container_engine::{EndpointOptions, Engine, NetworkOptions, Subnet, short_id};
+use container_engine::{
+    EndpointOptions, Engine, InterfaceName, IpvlanMode, MacvlanMode, NetworkKind, NetworkOptions, Subnet,
+    short_id,
+};
 
 use crate::command::options::pairs;
 use crate::command::{image, inspect};
@@ -26,6 +29,15 @@ pub(crate) enum Network {
     Rm(Names),
     /// Remove every network that no container has a place in
     Prune(Prune),
+    /// Show how networks and containers are connected, in the language of Graphviz
+    Graph(Graph),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Graph {
+    /// As a picture instead
+    #[arg(long)]
+    svg: bool,
 }
 
 #[derive(Debug, Args)]
@@ -37,7 +49,7 @@ pub(crate) struct Prune {
 
 #[derive(Debug, Args)]
 pub(crate) struct Create {
-    /// bridge
+    /// bridge, macvlan or ipvlan
     #[arg(short, long, default_value = "bridge", value_name = "DRIVER")]
     driver: String,
     /// Subnet, as 10.1.0.0/16; a free one if none is given
@@ -55,7 +67,7 @@ pub(crate) struct Create {
     /// An IPv6 subnet too
     #[arg(long)]
     ipv6: bool,
-    /// com.docker.network.driver.mtu=BYTES
+    /// com.docker.network.driver.mtu=BYTES; parent=INTERFACE, macvlan_mode=bridge|private|vepa|passthru, ipvlan_mode=l2|l3|l3s
     #[arg(short, long, value_name = "OPTION")]
     opt: Vec<String>,
     /// Set a label
@@ -167,6 +179,11 @@ impl Network {
                 })
                 .await
             }
+            Self::Graph(graph) => {
+                let topology = engine.topology().await?;
+                print(if graph.svg { topology.svg() } else { topology.dot() }.trim_end())?;
+                Ok(0)
+            }
             Self::Prune(command) => {
                 if command.force || image::confirmed("all networks that no container has a place in")? {
                     prune(&engine).await?;
@@ -195,18 +212,49 @@ pub(crate) async fn prune(engine: &Engine) -> Result<(), Failure> {
 
 impl Create {
     fn options(self) -> Result<NetworkOptions, Failure> {
-        if self.driver != "bridge" {
-            return Err(Failure::new(format!("network driver {:?} is not there: bridge is", self.driver)));
-        }
-        let mut mtu = None;
+        let driver = match self.driver.as_str() {
+            "bridge" => NetworkKind::Bridge,
+            "macvlan" => NetworkKind::Macvlan,
+            "ipvlan" => NetworkKind::Ipvlan,
+            other => {
+                let there = "bridge, macvlan and ipvlan are";
+                return Err(Failure::new(format!("network driver {other:?} is not there: {there}")));
+            }
+        };
+        let (mut mtu, mut parent, mut macvlan, mut ipvlan) =
+            (None, None, MacvlanMode::default(), IpvlanMode::default());
         for (key, value) in pairs("network option", &self.opt, false)? {
-            match key.as_str() {
-                "com.docker.network.driver.mtu" | "mtu" => {
-                    let wrong =
-                        || Failure::new(format!("network option {key}={value}: not a number of bytes"));
-                    mtu = Some(value.parse().map_err(|_| wrong())?);
+            let wrong = |what: &str| Failure::new(format!("network option {key}={value}: {what}"));
+            match (key.as_str(), driver) {
+                ("com.docker.network.driver.mtu" | "mtu", _) => {
+                    mtu = Some(value.parse().map_err(|_| wrong("not a number of bytes"))?);
                 }
-                _ => return Err(Failure::new(format!("network option {key:?} is not known"))),
+                ("parent", NetworkKind::Macvlan | NetworkKind::Ipvlan) => {
+                    let name = value.parse::<InterfaceName>();
+                    parent = Some(name.map_err(|_| wrong("not the name of an interface"))?);
+                }
+                ("macvlan_mode", NetworkKind::Macvlan) => {
+                    macvlan = match value.as_str() {
+                        "bridge" => MacvlanMode::Bridge,
+                        "private" => MacvlanMode::Private,
+                        "vepa" => MacvlanMode::Vepa,
+                        "passthru" => MacvlanMode::Passthru,
+                        _ => return Err(wrong("none of bridge, private, vepa and passthru")),
+                    }
+                }
+                ("ipvlan_mode", NetworkKind::Ipvlan) => {
+                    ipvlan = match value.as_str() {
+                        "l2" => IpvlanMode::L2,
+                        "l3" => IpvlanMode::L3,
+                        "l3s" => IpvlanMode::L3s,
+                        _ => return Err(wrong("none of l2, l3 and l3s")),
+                    }
+                }
+                _ => {
+                    return Err(Failure::new(format!(
+                        "network option {key:?} is not known to driver {driver}"
+                    )));
+                }
             }
         }
         Ok(NetworkOptions {
@@ -217,6 +265,10 @@ impl Create {
             internal: self.internal,
             ipv6: self.ipv6,
             mtu,
+            driver,
+            parent,
+            macvlan,
+            ipvlan,
             labels: pairs("label", &self.label, true)?,
         })
     }

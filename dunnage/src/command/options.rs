@@ -8,11 +8,12 @@ use std::time::Duration;
 
 use clap::Args;
 use container_engine::{
-    Bytes, ContainerOptions, Cpus, DeviceSpec, HealthCheck, LogOptions, MountSpec, NetworkMode,
+    Bytes, ContainerOptions, Cpus, DeviceSpec, HealthCheck, LogOptions, Mount, MountSpec, NetworkMode,
     PublishedPort, Resources, RestartPolicy, Seccomp, Ulimit, parse_published,
 };
 
 use crate::command::pull::PullPolicy;
+use crate::command::secret;
 use crate::context::Failure;
 
 #[derive(Debug, Args)]
@@ -86,6 +87,12 @@ pub(crate) struct ContainerArgs {
     /// Mount: type=volume|bind|tmpfs,source=…,target=…,…
     #[arg(long, value_name = "MOUNT")]
     mount: Vec<String>,
+    /// Driver of the volumes that are made for -v
+    #[arg(long, value_name = "DRIVER")]
+    volume_driver: Option<String>,
+    /// A file that the container has in memory: source=FILE[,target=NAME][,uid=N][,gid=N][,mode=0444]
+    #[arg(long, value_name = "SECRET")]
+    secret: Vec<String>,
     /// Mount a tmpfs: TARGET[:OPTIONS]
     #[arg(long, value_name = "TARGET")]
     tmpfs: Vec<String>,
@@ -226,6 +233,7 @@ impl ContainerArgs {
             links: self.link.iter().map(|text| link(text)).collect(),
             volumes_from: self.volumes_from.clone(),
             mounts: self.mounts()?,
+            secrets: self.secret.iter().map(|text| secret::parse(text)).collect::<Result<_, _>>()?,
             read_only: self.read_only,
             privileged: self.privileged,
             cap_add: self.cap_add.clone(),
@@ -269,8 +277,12 @@ impl ContainerArgs {
         let directory = std::env::current_dir()?;
         let mut mounts = Vec::new();
         for text in &self.volume {
-            mounts
-                .push(MountSpec::from_volume_flag(text, &directory).map_err(container_engine::Error::from)?);
+            let mut spec =
+                MountSpec::from_volume_flag(text, &directory).map_err(container_engine::Error::from)?;
+            if let Mount::Volume { driver, .. } = &mut spec.mount {
+                driver.clone_from(&self.volume_driver);
+            }
+            mounts.push(spec);
         }
         for text in &self.mount {
             mounts.push(MountSpec::from_mount_flag(text, &directory).map_err(container_engine::Error::from)?);

@@ -17,6 +17,14 @@ impl Reap {
             Ok(_) | Err(Error::ContainerMissing(_)) => {}
             Err(error) => return Err(error.into()),
         }
+        match engine.container(&self.container).await {
+            // it stays, without its mounts on the host
+            Ok(container) if !container.options.auto_remove => {
+                engine.tidy_container(&self.container).await?;
+                return Ok(0);
+            }
+            _ => {}
+        }
         match engine.remove_container(&self.container, RemoveOptions { force: false, volumes: true }).await {
             Ok(()) | Err(Error::ContainerMissing(_)) => Ok(0),
             Err(error) => Err(error.into()),

@@ -89,7 +89,7 @@ impl Export {
     }
 }
 
-fn standard_output() -> Result<io::Stdout, Failure> {
+pub(crate) fn standard_output() -> Result<io::Stdout, Failure> {
     let output = io::stdout();
     if output.is_terminal() {
         return Err(Failure::new("an archive is not for a terminal: redirect it, or use --output FILE"));
@@ -98,7 +98,7 @@ fn standard_output() -> Result<io::Stdout, Failure> {
 }
 
 /// A file beside the one that is wanted, which gets the name when it is whole.
-fn create(path: &Path) -> Result<(File, PathBuf), Failure> {
+pub(crate) fn create(path: &Path) -> Result<(File, PathBuf), Failure> {
     let mut name = path.file_name().unwrap_or_default().to_owned();
     name.push(format!(".{}.part", std::process::id()));
     let new = path.with_file_name(name);
@@ -106,7 +106,11 @@ fn create(path: &Path) -> Result<(File, PathBuf), Failure> {
     Ok((file, new))
 }
 
-fn whole(result: Result<(), container_engine::Error>, new: &Path, path: &Path) -> Result<(), Failure> {
+pub(crate) fn whole(
+    result: Result<(), container_engine::Error>,
+    new: &Path,
+    path: &Path,
+) -> Result<(), Failure> {
     let done = result.map_err(Failure::from).and_then(|()| Ok(fs::rename(new, path)?));
     if done.is_err() {
         // the first error is the one to report

@@ -3,6 +3,7 @@ use container_engine::{Volume as Found, rfc3339};
 use serde_json::{Value, json};
 
 use crate::command::options::pairs;
+use crate::command::volume_files;
 use crate::context::{Failure, Roots, each, print};
 use crate::human;
 use crate::listing::{Format, Listing, ObjectFormat};
@@ -21,11 +22,19 @@ pub(crate) enum Volume {
     Rm(Names),
     /// Remove anonymous volumes that no container has
     Prune(Prune),
+    /// Write a volume's files as a tar archive
+    Backup(volume_files::Backup),
+    /// Fill an empty volume from a tar archive
+    Restore(volume_files::Restore),
+    /// Make a volume with the files of another
+    Clone(volume_files::Clone),
+    /// Show the room that volumes take
+    Df(volume_files::Df),
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct Create {
-    /// local
+    /// local, or the name of a plugin
     #[arg(short, long, default_value = "local", value_name = "DRIVER")]
     driver: String,
     /// Option of the driver, as type=none
@@ -75,15 +84,10 @@ impl Volume {
         let engine = roots.engine().await?;
         match self {
             Self::Create(create) => {
-                if create.driver != "local" {
-                    return Err(Failure::new(format!(
-                        "volume driver {:?} is not there: local is",
-                        create.driver
-                    )));
-                }
                 let (labels, options) =
                     (pairs("label", &create.label, true)?, pairs("volume option", &create.opt, false)?);
-                print(engine.create_volume(create.name.as_deref(), labels, options).await?.name)?;
+                let driver = Some(create.driver.as_str());
+                print(engine.create_volume_by(driver, create.name.as_deref(), labels, options).await?.name)?;
                 Ok(0)
             }
             Self::Ls(ls) => {
@@ -97,7 +101,7 @@ impl Volume {
                     let labels: Vec<String> =
                         volume.labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
                     listing.row([
-                        ("Driver", "local".to_owned()),
+                        ("Driver", volume.driver.unwrap_or_else(|| "local".to_owned())),
                         ("Name", volume.name),
                         ("Mountpoint", volume.mountpoint.display().to_string()),
                         ("Scope", "local".to_owned()),
@@ -132,6 +136,10 @@ impl Volume {
                 print(format!("Total reclaimed space: {}", human::size(bytes)))?;
                 Ok(0)
             }
+            Self::Backup(backup) => backup.run(&engine).await,
+            Self::Restore(restore) => restore.run(&engine).await,
+            Self::Clone(clone) => clone.run(&engine).await,
+            Self::Df(df) => df.run(&engine).await,
         }
     }
 }
@@ -141,7 +149,7 @@ pub(crate) fn shown(found: &Found) -> Value {
     let created = std::time::UNIX_EPOCH + std::time::Duration::from_secs(found.created);
     json!({
         "Name": found.name,
-        "Driver": "local",
+        "Driver": found.driver.as_deref().unwrap_or("local"),
         "Scope": "local",
         "CreatedAt": rfc3339(created),
         "Mountpoint": found.mountpoint,
