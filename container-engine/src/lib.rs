@@ -79,7 +79,7 @@ pub use containers::{Container, ContainerNetwork, Exit, Phase};
 pub use engine::{Config, Engine};
 pub use error::{Error, StartFailure};
 pub use events::{Event, EventStream};
-pub use exec::{ExecOptions, ExecProcess};
+pub use exec::{ExecOptions, ExecProcess, Pipes};
 pub use images::RemovedImage;
 pub use logs::{LogLine, LogQuery, LogStream};
 pub use name::short_id;
@@ -106,4 +106,4 @@ pub use container_image::{
 pub use container_net::{Protocol, PublishedPort, Subnet};
 pub use container_runtime::monitor::{Health, HealthProbe, HealthStatus};
 pub use container_runtime::{Signal, describe};
-pub use container_volume::{Mount, MountSpec, Volume};
+pub use container_volume::{Error as VolumeError, Mount, MountSpec, Volume};

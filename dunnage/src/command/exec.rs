@@ -56,6 +56,7 @@ impl Exec {
             stdin: self.interactive,
             detached: self.detach,
             privileged: self.privileged,
+            piped: false,
         };
         let mut process = engine.exec(&self.container, &options).await.map_err(failed)?;
         if self.detach {

@@ -106,7 +106,7 @@ impl InspectContainers {
 }
 
 /// A container in the words of Docker's `inspect`.
-fn container(found: &Container) -> Value {
+pub(crate) fn container(found: &Container) -> Value {
     let options = &found.options;
     let (mut pid, mut code, mut started, mut finished, mut restarts, mut oom, mut error) =
         (0, 0, String::new(), String::new(), 0, false, String::new());
@@ -212,7 +212,7 @@ fn container(found: &Container) -> Value {
     shown
 }
 
-fn image(found: &Named) -> Result<Value, Failure> {
+pub(crate) fn image(found: &Named) -> Result<Value, Failure> {
     let image = &found.image;
     let names: Vec<String> = found.names.iter().map(container_engine::Reference::familiar).collect();
     Ok(json!({
@@ -230,7 +230,7 @@ fn image(found: &Named) -> Result<Value, Failure> {
     }))
 }
 
-fn network(found: &Network) -> Value {
+pub(crate) fn network(found: &Network) -> Value {
     let (mut subnets, mut internal, mut mtu, mut labels, mut bridge) =
         (Vec::new(), false, None, json!({}), None);
     if let NetworkDriver::Bridge(config) = &found.driver {

@@ -220,7 +220,7 @@ impl ContainerArgs {
             ip: self.ip,
             ports: self.ports()?,
             publish_all: self.publish_all,
-            extra_hosts: hosts(&self.add_host)?,
+            extra_hosts: host_entries(&self.add_host)?,
             dns: self.dns.clone(),
             dns_search: self.dns_search.clone(),
             links: self.link.iter().map(|text| link(text)).collect(),
@@ -253,7 +253,7 @@ impl ContainerArgs {
             health: self.health()?,
             stop_signal: self.stop_signal.clone(),
             stop_timeout: self.stop_timeout.map(Duration::from_secs),
-            log: self.log()?,
+            log: log(&self.log_driver, &self.log_opt)?,
         })
     }
 
@@ -297,36 +297,35 @@ impl ContainerArgs {
         }
         Ok(Some(check).filter(|check| *check != none))
     }
+}
 
-    fn log(&self) -> Result<LogOptions, Failure> {
-        let mut log = LogOptions::default();
-        match self.log_driver.as_str() {
-            "json-file" => {}
-            "none" => log.none = true,
-            other => {
+/// How a log is kept, of the words of `--log-driver` and `--log-opt`.
+pub(crate) fn log(driver: &str, settings: &[String]) -> Result<LogOptions, Failure> {
+    let mut log = LogOptions::default();
+    match driver {
+        "json-file" => {}
+        "none" => log.none = true,
+        other => {
+            return Err(Failure::new(format!("unknown log driver {other:?}: json-file and none are there")));
+        }
+    }
+    for (key, value) in pairs("log option", settings, false)? {
+        match key.as_str() {
+            "max-size" => log.max_size = Some(value.parse().map_err(Failure::new)?),
+            "max-file" => {
+                let count = value.parse().ok().filter(|&count| count > 0);
+                log.max_files = Some(count.ok_or_else(|| {
+                    Failure::new(format!("log option max-file={value}: not a number above 0"))
+                })?);
+            }
+            _ => {
                 return Err(Failure::new(format!(
-                    "unknown log driver {other:?}: json-file and none are there"
+                    "unknown log option {key:?}: max-size and max-file are there"
                 )));
             }
         }
-        for (key, value) in pairs("log option", &self.log_opt, false)? {
-            match key.as_str() {
-                "max-size" => log.max_size = Some(value.parse().map_err(Failure::new)?),
-                "max-file" => {
-                    let count = value.parse().ok().filter(|&count| count > 0);
-                    log.max_files = Some(count.ok_or_else(|| {
-                        Failure::new(format!("log option max-file={value}: not a number above 0"))
-                    })?);
-                }
-                _ => {
-                    return Err(Failure::new(format!(
-                        "unknown log option {key:?}: max-size and max-file are there"
-                    )));
-                }
-            }
-        }
-        Ok(log)
     }
+    Ok(log)
 }
 
 pub(crate) fn pairs(what: &str, texts: &[String], bare: bool) -> Result<BTreeMap<String, String>, Failure> {
@@ -366,7 +365,7 @@ pub(crate) fn environment(files: &[PathBuf], variables: &[String]) -> Result<Vec
 }
 
 /// `TARGET[:size=64m,mode=1777,ro]`, as Docker's `--tmpfs` has it.
-fn tmpfs(text: &str) -> Result<MountSpec, Failure> {
+pub(crate) fn tmpfs(text: &str) -> Result<MountSpec, Failure> {
     let (target, options) = text.split_once(':').unwrap_or((text, ""));
     let mut flag = vec![format!("type=tmpfs,target={target}")];
     for option in options.split(',').filter(|option| !option.is_empty()) {
@@ -412,13 +411,13 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
 }
 
 /// `CONTAINER[:NAME]`
-fn link(text: &str) -> (String, String) {
+pub(crate) fn link(text: &str) -> (String, String) {
     let (container, alias) = text.split_once(':').unwrap_or((text, text));
     let alias = if alias.is_empty() { container } else { alias };
     (container.to_owned(), alias.trim_start_matches('/').to_owned())
 }
 
-fn hosts(texts: &[String]) -> Result<Vec<(String, IpAddr)>, Failure> {
+pub(crate) fn host_entries(texts: &[String]) -> Result<Vec<(String, IpAddr)>, Failure> {
     texts
         .iter()
         .map(|text| {
@@ -432,7 +431,7 @@ fn hosts(texts: &[String]) -> Result<Vec<(String, IpAddr)>, Failure> {
         .collect()
 }
 
-fn security(texts: &[String]) -> Result<(Seccomp, bool), Failure> {
+pub(crate) fn security(texts: &[String]) -> Result<(Seccomp, bool), Failure> {
     let (mut seccomp, mut no_new_privileges) = (Seccomp::Default, false);
     for text in texts {
         match text.split_once(['=', ':']).unwrap_or((text, "")) {
