@@ -301,3 +301,55 @@ fn requests_that_no_client_would_send_are_refused_and_harm_nobody() {
     drop(daemon);
     host.leaves_nothing();
 }
+
+#[test]
+fn docker_compose_brings_a_project_up_scales_it_and_takes_it_down() {
+    if !has_client() {
+        return;
+    }
+    let found =
+        Command::new("docker-compose").arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
+    if !found.is_ok_and(|status| status.success()) {
+        eprintln!("skipped: there is no docker-compose");
+        return;
+    }
+    let Some(host) = Host::with_image() else { return };
+    let daemon = Daemon::start(&host);
+    let project = host.path("project");
+    std::fs::create_dir(&project).unwrap();
+    let file = "version: '3.6'\nservices:\n  db:\n    image: bb\n    \
+                command: sh -c 'while true; do echo pong | nc -l -p 6379; done'\n    volumes: ['data:/data']\n  web:\n    \
+                image: bb\n    command: sh -c 'until nc db 6379 </dev/null; do sleep 0.1; done; sleep 1000'\n    \
+                ports: ['127.0.0.1:8096:80']\n    depends_on: [db]\n    environment: {A: b}\nvolumes: {data: {}}\n";
+    std::fs::write(project.join("docker-compose.yml"), file).unwrap();
+    let compose = |args: &[&str]| {
+        let mut command = host.inside("docker-compose");
+        command
+            .args(args)
+            .current_dir(&project)
+            .env("DOCKER_HOST", format!("unix://{}", daemon.socket.display()));
+        let output = finish(command, Duration::from_secs(90));
+        let said = [output.stdout.as_slice(), output.stderr.as_slice()].concat();
+        let said = String::from_utf8_lossy(&said).into_owned();
+        assert!(output.status.success(), "docker-compose {args:?}: {said}");
+        said
+    };
+    compose(&["up", "-d"]);
+    let shown = compose(&["ps"]);
+    assert!(shown.contains("project_db_1") && shown.contains("127.0.0.1:8096->80/tcp"), "{shown}");
+    until("an answer of the other service", || compose(&["logs", "web"]).contains("pong").then_some(()));
+    // nothing has changed, so nothing is made anew
+    assert!(compose(&["up", "-d"]).contains("project_web_1 is up-to-date"));
+    compose(&["up", "-d", "--scale", "db=2"]);
+    assert_eq!(daemon.ok(&["ps", "-q"]).lines().count(), 3);
+    assert!(compose(&["exec", "-T", "web", "sh", "-c", "echo $A"]).contains('b'));
+    assert!(compose(&["run", "--rm", "web", "echo", "once"]).contains("once"));
+    compose(&["restart", "-t", "0", "db"]);
+    compose(&["stop", "-t", "0"]);
+    compose(&["start"]);
+    compose(&["down", "-v", "-t", "0"]);
+    assert_eq!(daemon.ok(&["ps", "-aq"]), "");
+    assert_eq!(daemon.ok(&["volume", "ls", "-q"]), "");
+    drop(daemon);
+    host.leaves_nothing();
+}

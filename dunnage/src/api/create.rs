@@ -192,9 +192,7 @@ fn options(name: Option<String>, body: Value) -> Result<Read, Fault> {
     }
     options.health = config.object("Healthcheck")?.map(health).transpose()?;
     let exposed = config.entries("ExposedPorts")?;
-    for (path, _) in config.entries("Volumes")? {
-        options.mounts.push(volume(&path)?);
-    }
+    let volumes = config.entries("Volumes")?;
     if config.flag("NetworkDisabled")? {
         options.network = NetworkMode::None;
     }
@@ -205,6 +203,13 @@ fn options(name: Option<String>, body: Value) -> Result<Read, Fault> {
     config.finish()?;
     if let Some(host) = host {
         host_config(&mut options, host)?;
+    }
+    // a place for data, unless something is mounted there
+    for (path, _) in &volumes {
+        let spec = volume(path)?;
+        if options.mounts.iter().all(|mount| mount.target != spec.target) {
+            options.mounts.push(spec);
+        }
     }
     if options.publish_all {
         for (port, _) in &exposed {

@@ -58,7 +58,10 @@ async fn find(call: &Call, name: &str) -> Result<Named, Fault> {
 }
 
 pub(super) async fn inspect(call: &Call, name: &str) -> Result<Response<Reply>, Fault> {
-    Ok(ok(&inspect::image(&find(call, name).await?)?))
+    let mut shown = inspect::image(&find(call, name).await?)?;
+    // docker-compose 1 looks for the settings under the name they had before API 1.45
+    shown["ContainerConfig"] = shown["Config"].clone();
+    Ok(ok(&shown))
 }
 
 pub(super) async fn history(call: &Call, name: &str) -> Result<Response<Reply>, Fault> {

@@ -26,6 +26,14 @@ pub(super) async fn list(call: &Call) -> Result<Response<Reply>, Fault> {
         let shown = shape::network(network);
         let builtin = ["bridge", "host", "none"].contains(&network.name.as_str());
         by_key.iter().all(|(key, values)| {
+            let label = |value: &&str| {
+                let (key, wanted) =
+                    value.split_once('=').map_or((*value, None), |(key, text)| (key, Some(text)));
+                shown["Labels"].get(key).is_some_and(|found| wanted.is_none_or(|wanted| found == wanted))
+            };
+            if *key == "label" {
+                return values.iter().all(label);
+            }
             values.iter().any(|value| match *key {
                 "name" => network.name.contains(value),
                 "id" => network.id.starts_with(value),
@@ -35,11 +43,7 @@ pub(super) async fn list(call: &Call) -> Result<Response<Reply>, Fault> {
                 "dangling" => {
                     (*value == "true" || *value == "1") == (network.containers.is_empty() && !builtin)
                 }
-                _ => {
-                    let (key, wanted) =
-                        value.split_once('=').map_or((*value, None), |(key, text)| (key, Some(text)));
-                    shown["Labels"].get(key).is_some_and(|found| wanted.is_none_or(|wanted| found == wanted))
-                }
+                _ => false,
             })
         })
     });

@@ -1,6 +1,6 @@
 //! The engine's objects as the API writes them, where that is not what `inspect` shows.
 
-use container_engine::{Container, Mount, Named, Network, Reference, Usage, parse_rfc3339, rfc3339};
+use container_engine::{Container, Named, Network, Reference, Usage, parse_rfc3339, rfc3339};
 use serde_json::{Map, Value, json};
 
 use crate::command::inspect;
@@ -31,19 +31,6 @@ pub(super) fn container(found: &Container) -> Value {
         }));
     }
     ports.dedup();
-    let mounts: Vec<Value> = found
-        .options
-        .mounts
-        .iter()
-        .map(|spec| {
-            let (kind, name, source) = match &spec.mount {
-                Mount::Volume { name, .. } => ("volume", name.clone().unwrap_or_default(), String::new()),
-                Mount::Bind { source, .. } => ("bind", String::new(), source.display().to_string()),
-                _ => ("tmpfs", String::new(), String::new()),
-            };
-            json!({ "Type": kind, "Name": name, "Source": source, "Destination": spec.target, "RW": !spec.read_only })
-        })
-        .collect();
     json!({
         "Id": found.id,
         "Names": [format!("/{}", found.name)],
@@ -57,7 +44,7 @@ pub(super) fn container(found: &Container) -> Value {
         "Status": human::status(&found.phase),
         "HostConfig": { "NetworkMode": found.options.network.to_string() },
         "NetworkSettings": { "Networks": whole["NetworkSettings"]["Networks"] },
-        "Mounts": mounts,
+        "Mounts": whole["Mounts"],
     })
 }
 
@@ -95,7 +82,8 @@ pub(super) fn network(found: &Network) -> Value {
         .as_object()
         .into_iter()
         .flatten()
-        .filter(|(_, value)| !value.is_null())
+        // the name of a bridge is an option only where somebody gave it, which nobody can but for the first network
+        .filter(|(key, value)| !value.is_null() && (found.name == "bridge" || !key.ends_with("bridge.name")))
         .map(|(key, value)| {
             (key.clone(), value.as_str().map_or_else(|| value.to_string(), str::to_owned).into())
         })

@@ -1,5 +1,7 @@
 use clap::Args;
-use container_engine::{Container, Engine, Error, HealthProbe, Named, Network, NetworkDriver, Phase};
+use container_engine::{
+    Container, Engine, Error, HealthProbe, LogOptions, Mount, MountSpec, Named, Network, NetworkDriver, Phase,
+};
 use serde_json::{Map, Value, json};
 
 use crate::context::{Failure, Roots};
@@ -105,6 +107,35 @@ impl InspectContainers {
     }
 }
 
+fn log(options: &LogOptions) -> Value {
+    let mut settings = Map::new();
+    if let Some(size) = options.max_size {
+        settings.insert("max-size".to_owned(), size.0.to_string().into());
+    }
+    if let Some(count) = options.max_files {
+        settings.insert("max-file".to_owned(), count.to_string().into());
+    }
+    json!({ "Type": if options.none { "none" } else { "json-file" }, "Config": settings })
+}
+
+fn mount(spec: &MountSpec) -> Value {
+    let (kind, name, source) = match &spec.mount {
+        Mount::Volume { name, .. } => ("volume", name.clone().unwrap_or_default(), String::new()),
+        Mount::Bind { source, .. } => ("bind", String::new(), source.display().to_string()),
+        _ => ("tmpfs", String::new(), String::new()),
+    };
+    json!({
+        "Type": kind,
+        "Name": name,
+        "Source": source,
+        "Destination": spec.target,
+        "Driver": if kind == "volume" { "local" } else { "" },
+        "Mode": if spec.read_only { "ro" } else { "" },
+        "RW": !spec.read_only,
+        "Propagation": "",
+    })
+}
+
 /// A container in the words of Docker's `inspect`.
 pub(crate) fn container(found: &Container) -> Value {
     let options = &found.options;
@@ -177,6 +208,7 @@ pub(crate) fn container(found: &Container) -> Value {
         "HostConfig": {
             "NetworkMode": options.network.to_string(),
             "RestartPolicy": { "Name": options.restart.to_string() },
+            "LogConfig": log(&options.log),
             "AutoRemove": options.auto_remove,
             "Privileged": options.privileged,
             "ReadonlyRootfs": options.read_only,
@@ -186,7 +218,7 @@ pub(crate) fn container(found: &Container) -> Value {
             "NanoCpus": options.resources.cpus.map_or(0, |cpus| u64::from(cpus.0) * 1_000_000),
             "PidsLimit": options.resources.pids,
         },
-        "Mounts": options.mounts,
+        "Mounts": options.mounts.iter().map(mount).collect::<Vec<_>>(),
         "Config": {
             "Hostname": options.hostname.clone().unwrap_or_else(|| container_engine::short_id(&found.id).to_owned()),
             "User": options.user.clone().unwrap_or_default(),

@@ -156,8 +156,11 @@ impl Filter {
         Ok(Self { key: key.to_owned(), value: value.to_owned() })
     }
 
-    /// Filters of one key are alternatives, those of several keys must all fit.
+    /// Filters of one key are alternatives, those of several keys must all fit, and all labels.
     fn fits(&self, container: &Container, all: &[Filter]) -> bool {
+        if self.key == "label" {
+            return self.fits_alone(container);
+        }
         all.iter().filter(|other| other.key == self.key).any(|filter| filter.fits_alone(container))
     }
 
