@@ -26,6 +26,7 @@ mod pull;
 mod push;
 mod reap;
 mod rename;
+mod resources;
 mod rm;
 mod rmi;
 mod run;

@@ -8,11 +8,12 @@ use std::time::Duration;
 
 use clap::Args;
 use container_engine::{
-    Bytes, ContainerOptions, Cpus, DeviceSpec, HealthCheck, LogOptions, MountSpec, NetworkMode,
-    PublishedPort, Resources, RestartPolicy, Seccomp, Ulimit, parse_published,
+    Bytes, ContainerOptions, DeviceSpec, HealthCheck, LogOptions, MountSpec, NetworkMode, PublishedPort,
+    Resources, RestartPolicy, Seccomp, Ulimit, parse_published,
 };
 
 use crate::command::pull::PullPolicy;
+use crate::command::resources::ResourceArgs;
 use crate::context::Failure;
 
 #[derive(Debug, Args)]
@@ -104,30 +105,8 @@ pub(crate) struct ContainerArgs {
     /// seccomp=unconfined, seccomp=FILE, no-new-privileges
     #[arg(long, value_name = "OPTION")]
     security_opt: Vec<String>,
-    /// Limit of memory, as 512m
-    #[arg(short, long, value_name = "BYTES")]
-    memory: Option<Bytes>,
-    /// Limit of memory and swap together
-    #[arg(long, value_name = "BYTES")]
-    memory_swap: Option<Bytes>,
-    /// Memory that is given back first
-    #[arg(long, value_name = "BYTES")]
-    memory_reservation: Option<Bytes>,
-    /// Limit of processors, as 1.5
-    #[arg(long, value_name = "NUMBER")]
-    cpus: Option<Cpus>,
-    /// Weight among others
-    #[arg(short, long, value_name = "WEIGHT")]
-    cpu_shares: Option<u64>,
-    /// Which processors, as 0-2,4
-    #[arg(long, value_name = "LIST")]
-    cpuset_cpus: Option<String>,
-    /// Which memory nodes
-    #[arg(long, value_name = "LIST")]
-    cpuset_mems: Option<String>,
-    /// Limit of processes
-    #[arg(long, value_name = "NUMBER", allow_negative_numbers = true)]
-    pids_limit: Option<i64>,
+    #[command(flatten)]
+    resources: ResourceArgs,
     /// How likely the kernel kills it when memory is short, -1000 to 1000
     #[arg(long, value_name = "SCORE", allow_negative_numbers = true)]
     oom_score_adj: Option<i32>,
@@ -232,17 +211,7 @@ impl ContainerArgs {
             cap_drop: self.cap_drop.clone(),
             seccomp,
             no_new_privileges,
-            resources: Resources {
-                memory: self.memory,
-                memory_swap: self.memory_swap,
-                memory_reservation: self.memory_reservation,
-                cpus: self.cpus,
-                cpu_shares: self.cpu_shares,
-                cpuset_cpus: self.cpuset_cpus.clone(),
-                cpuset_mems: self.cpuset_mems.clone(),
-                pids: self.pids_limit,
-                oom_score_adj: self.oom_score_adj,
-            },
+            resources: Resources { oom_score_adj: self.oom_score_adj, ..self.resources.resources() },
             sysctls: pairs("sysctl", &self.sysctl, false)?,
             ulimits: self.ulimit.clone(),
             devices: self.device.clone(),
