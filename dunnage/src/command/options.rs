@@ -170,20 +170,22 @@ pub(crate) struct ContainerArgs {
     /// When to fetch the image
     #[arg(long, value_enum, default_value_t = PullPolicy::Missing, value_name = "WHEN")]
     pub(crate) pull: PullPolicy,
-    /// Image: name or id
-    pub(crate) image: String,
-    /// Command and its arguments
-    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
-    command: Vec<String>,
+    /// Image, by name or id, and perhaps a command with its arguments; what stands behind the image is no option of ours
+    #[arg(required = true, trailing_var_arg = true, value_name = "IMAGE [COMMAND]")]
+    words: Vec<String>,
 }
 
 impl ContainerArgs {
+    pub(crate) fn image(&self) -> &str {
+        self.words.first().map_or("", String::as_str)
+    }
+
     pub(crate) fn options(&self) -> Result<ContainerOptions, Failure> {
         let (seccomp, no_new_privileges) = security(&self.security_opt)?;
         Ok(ContainerOptions {
-            image: self.image.clone(),
+            image: self.image().to_owned(),
             name: self.name.clone(),
-            command: self.command.clone(),
+            command: self.words.get(1..).unwrap_or_default().to_vec(),
             entrypoint: self.entrypoint.clone().map(|word| vec![word]),
             env: environment(&self.env_file, &self.env)?,
             labels: pairs("label", &self.label, true)?,
