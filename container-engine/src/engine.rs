@@ -1,5 +1,6 @@
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Child;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use container_image::{Snapshots, Store};
@@ -40,6 +41,8 @@ pub struct Engine {
     pub(crate) runtime: Runtime,
     pub(crate) events: Events,
     pub(crate) tables: Tables,
+    /// Monitors that this process has started.
+    pub(crate) monitors: Mutex<Vec<Child>>,
 }
 
 impl Engine {
@@ -69,6 +72,7 @@ impl Engine {
             runtime: Runtime::new(config.run_root.join("oci")),
             events: Events::new(config.root.join("events.log")),
             tables: Tables::named(table_name(&config.root))?,
+            monitors: Mutex::default(),
             database: Mutex::new(database),
             config,
         };
@@ -80,6 +84,11 @@ impl Engine {
     /// The directories and programs in use.
     pub fn config(&self) -> &Config {
         &self.config
+    }
+
+    /// A number that nothing has yet: 64 hexadecimal digits, for what a caller has to name.
+    pub fn new_id(&self) -> Result<String, Error> {
+        crate::name::new_id()
     }
 
     /// The image store.

@@ -28,6 +28,19 @@ pub struct ExecOptions {
     pub detached: bool,
     /// All capabilities.
     pub privileged: bool,
+    /// Without a terminal, its input and output are pipes, which [`ExecProcess::take_pipes`] gives.
+    pub piped: bool,
+}
+
+/// The caller's ends of a command's input and output.
+#[derive(Debug)]
+pub struct Pipes {
+    /// What is written here is its standard input; dropped, that ends.
+    pub stdin: OwnedFd,
+    /// Its standard output.
+    pub stdout: OwnedFd,
+    /// Its standard error.
+    pub stderr: OwnedFd,
 }
 
 /// A command that runs in a container. Dropping it lets the command go on.
@@ -35,6 +48,7 @@ pub struct ExecOptions {
 pub struct ExecProcess {
     running: Running,
     pidfd: OwnedFd,
+    pipes: Option<Pipes>,
 }
 
 impl Engine {
@@ -67,6 +81,19 @@ impl Engine {
         }
         let stdio = |inherit: bool| if inherit && !options.detached { Stdio::Inherit } else { Stdio::Null };
         (exec.stdin, exec.stdout, exec.stderr) = (stdio(options.stdin), stdio(true), stdio(true));
+        let mut pipes = None;
+        if options.piped && !options.tty && !options.detached {
+            let pipe = || {
+                rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)
+                    .map_err(|errno| Error::io("make pipes for", self.container_run(&row.id))(errno.into()))
+            };
+            let ((input, stdin), (stdout, output), (stderr, error)) = (pipe()?, pipe()?, pipe()?);
+            (exec.stdin, exec.stdout, exec.stderr) =
+                (Stdio::Descriptor(input), Stdio::Descriptor(output), Stdio::Descriptor(error));
+            pipes = Some(Pipes { stdin, stdout, stderr });
+        } else if options.piped {
+            (exec.stdin, exec.stdout, exec.stderr) = (Stdio::Null, Stdio::Null, Stdio::Null);
+        }
         let running = self.runtime.exec(&container_id(&row.id)?, exec)?;
         // a child of ours that nobody has waited for keeps its number
         let pid = Pid::from_raw(running.pid()).ok_or_else(|| Error::ContainerNotRunning(row.name.clone()))?;
@@ -79,7 +106,7 @@ impl Engine {
             &row.id,
             &[("name", &row.name), ("command", &command)],
         )?;
-        Ok(ExecProcess { running, pidfd })
+        Ok(ExecProcess { running, pidfd, pipes })
     }
 
     fn identity(&self, row: &crate::database::ContainerRow, name: &str) -> Result<user::Identity, Error> {
@@ -94,6 +121,16 @@ impl ExecProcess {
     /// Its terminal, where it has one. Taken once.
     pub fn take_terminal(&mut self) -> Option<OwnedFd> {
         self.running.take_terminal()
+    }
+
+    /// The caller's ends of its input and output, where they are pipes. Taken once.
+    pub fn take_pipes(&mut self) -> Option<Pipes> {
+        self.pipes.take()
+    }
+
+    /// Its number on the host.
+    pub fn pid(&self) -> i32 {
+        self.running.pid()
     }
 
     /// Signals it; false if it has ended.

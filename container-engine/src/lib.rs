@@ -85,7 +85,7 @@ pub use containers::{Container, ContainerNetwork, Exit, Phase};
 pub use engine::{Config, Engine};
 pub use error::{Error, StartFailure};
 pub use events::{Event, EventStream};
-pub use exec::{ExecOptions, ExecProcess};
+pub use exec::{ExecOptions, ExecProcess, Pipes};
 pub use graph::Topology;
 pub use images::RemovedImage;
 pub use logs::{LogLine, LogQuery, LogStream};
@@ -119,4 +119,6 @@ pub use container_net::{
 };
 pub use container_runtime::monitor::{Health, HealthProbe, HealthStatus};
 pub use container_runtime::{Signal, describe};
-pub use container_volume::{Mount, MountSpec, Restored, Secret, SecretBytes, Usage as VolumeUsage, Volume};
+pub use container_volume::{
+    Error as VolumeError, Mount, MountSpec, Restored, Secret, SecretBytes, Usage as VolumeUsage, Volume,
+};

@@ -6,7 +6,9 @@ use container_net::{
 };
 use serde::{Deserialize, Serialize};
 
+use crate::containers::decode;
 use crate::database::{EndpointRow, NetworkRow};
+use crate::options::NetworkMode;
 use crate::{Engine, Error, name, short_id, time};
 
 /// A network as people see it.
@@ -232,7 +234,8 @@ impl Engine {
         let lock = self.lock_container(&container.id)?;
         let position =
             self.endpoints_of(&container.id)?.iter().map(|endpoint| endpoint.position + 1).max().unwrap_or(0);
-        if position == 0 {
+        let own = matches!(decode(&container)?.network, NetworkMode::Bridge | NetworkMode::Named(_));
+        if !own {
             return Err(Error::NetworkInUse {
                 name: row.name,
                 reason: format!("container {} shares or has no network of its own", container.name),

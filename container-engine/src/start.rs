@@ -5,6 +5,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::PoisonError;
 
 use container_image::{Layers, Limits, make_upper};
 use container_net::{Endpoint, InterfaceName, Pool, PublishedPort};
@@ -183,9 +184,14 @@ impl Engine {
         if let Some(output) = child.stdout.take() {
             BufReader::new(output).read_line(&mut line).map_err(Error::io("read the report of", program))?;
         }
+        let mut monitors = self.monitors.lock().unwrap_or_else(PoisonError::into_inner);
+        // those that have ended meanwhile leave no zombie
+        monitors.retain_mut(|monitor| matches!(monitor.try_wait(), Ok(None)));
         let report = serde_json::from_str::<Report>(&line).map_err(|_| Error::MonitorGone(row.name.clone()));
-        if !matches!(report, Ok(Report::Started(_))) {
-            // it ends by itself after a failure; a living one is reaped when it ends, by whoever is its parent then
+        if matches!(report, Ok(Report::Started(_))) {
+            monitors.push(child);
+        } else {
+            // it ends by itself after a failure
             child.wait().map_err(Error::io("wait for", program))?;
         }
         match report? {

@@ -17,6 +17,11 @@ pub(crate) struct Roots {
 }
 
 impl Roots {
+    /// Where the API is served.
+    pub(crate) fn socket(&self) -> PathBuf {
+        self.run_root.join("docker.sock")
+    }
+
     pub(crate) async fn engine(&self) -> Result<Engine, Failure> {
         let own = std::env::current_exe()?;
         let absolute = |path: &PathBuf| std::path::absolute(path);

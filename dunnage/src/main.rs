@@ -1,6 +1,7 @@
 //! `dunnage`: a container engine in one small binary, which needs no daemon.
 #![forbid(unsafe_code)]
 
+mod api;
 mod bars;
 mod command;
 mod context;

@@ -501,7 +501,7 @@ fn a_root_without_a_shell_and_a_full_disk_are_clear_errors() {
     let output = Command::new("unshare").args(["--mount", "sh", "-c", &script]).output().unwrap();
     let error = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(1), "{error}");
-    assert!(error.contains("No space left on device"), "{error}");
+    assert!(error.contains("no space left on device"), "{error}");
     host.leaves_nothing();
 }
 

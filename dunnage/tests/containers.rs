@@ -315,3 +315,17 @@ fn a_health_check_is_made_again_and_again_and_its_verdict_is_shown() {
     host.ok(&["rm", "-f", "sick", "imaged", "slow", "none"]);
     host.leaves_nothing();
 }
+
+#[test]
+fn what_stands_behind_the_image_is_no_option() {
+    let Some(host) = Host::with_image() else { return };
+    let run =
+        ["run", "--rm", "--network", "none", "--entrypoint", "sh", "bb", "-c", "echo $0 $1", "-m", "--rm"];
+    assert_eq!(host.ok(&run), "-m --rm\n");
+    host.ok(&["run", "-d", "--name", "one", "--network", "none", "bb", "sleep", "1000"]);
+    assert_eq!(host.ok(&["exec", "-e", "A=b", "one", "sh", "-c", "echo $A $0", "-t"]), "b -t\n");
+    assert_eq!(host.fails(&["run", "--frob", "bb"]).0, 125);
+    assert_eq!(host.fails(&["exec", "one"]).0, 125);
+    host.ok(&["rm", "-f", "one"]);
+    host.leaves_nothing();
+}

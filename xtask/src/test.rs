@@ -13,26 +13,39 @@ const MINUTE: Duration = Duration::from_secs(60);
 const WHOLE: Duration = Duration::from_secs(52 * 60);
 
 /// What the tests call. Without one of them some tests are skipped, and say so.
-const PACKAGES: [&str; 15] = [
+const PACKAGES: [&str; 21] = [
     "gcc",
     "libc6-dev",
     "bind9-dnsutils",
     "bsdutils",
+    "conmon",
+    "containerd",
+    "docker-compose",
     "docker-registry",
+    "docker.io",
     "iproute2",
     "mount",
     "nftables",
     "openssl",
+    "podman",
     "procps",
     "skopeo",
     "strace",
+    "tar",
     "umoci",
     "util-linux",
     "zstd",
 ];
 /// The crates of the first floor, which stand alone.
-const LEAVES: [&str; 5] =
-    ["container-ns", "container-cgroup", "container-image", "container-net", "container-volume"];
+const LEAVES: [&str; 7] = [
+    "container-ns",
+    "container-cgroup",
+    "container-image",
+    "container-net",
+    "container-volume",
+    "dockerfile-parser",
+    "compose-model",
+];
 
 struct Run {
     workspace: Workspace,

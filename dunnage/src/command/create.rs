@@ -16,7 +16,7 @@ impl Create {
     pub(crate) async fn run(self, roots: &Roots) -> Result<u8, Failure> {
         let engine = roots.engine().await?;
         let options = self.container.options()?;
-        ensure(&engine, &self.container.image, self.container.pull).await?;
+        ensure(&engine, self.container.image(), self.container.pull).await?;
         let id = engine.create_container(options).await?;
         if let Err(failure) = write_id(&self.container, &id) {
             engine.remove_container(&id, RemoveOptions { force: true, volumes: true }).await?;

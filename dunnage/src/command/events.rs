@@ -59,25 +59,32 @@ impl Events {
             if until.is_some_and(|until| when >= until) {
                 return Ok(0);
             }
-            if self.wanted(&event) {
+            if fits(&event, &self.filter) {
                 print(if json { serde_json::to_string(&event)? } else { line(&event) })?;
             }
         }
     }
+}
 
-    fn wanted(&self, event: &Event) -> bool {
-        self.filter.iter().all(|filter| {
-            let (key, value) = filter.split_once('=').unwrap_or((filter, ""));
-            match key {
-                "type" => event.kind == value,
-                "event" => event.action == value,
-                kind => {
-                    let name = event.attributes.get("name").is_some_and(|name| name == value);
-                    event.kind == kind && (event.id.starts_with(value) || name)
-                }
+/// Whether an event is wanted: of the filters of one key one must fit, of each key.
+pub(crate) fn fits(event: &Event, filters: &[String]) -> bool {
+    let fits_one = |filter: &str| {
+        let (key, value) = filter.split_once('=').unwrap_or((filter, ""));
+        match key {
+            "type" => event.kind == value,
+            "event" => event.action == value || event.action.split(':').next() == Some(value),
+            "scope" => value == "local",
+            kind => {
+                let name = event.attributes.get("name").is_some_and(|name| name == value);
+                event.kind == kind && (event.id.starts_with(value) || name)
             }
-        })
-    }
+        }
+    };
+    let key = |filter: &str| filter.split('=').next().unwrap_or_default().to_owned();
+    filters.iter().all(|filter| {
+        let mut same = filters.iter().filter(|other| key(other) == key(filter));
+        same.any(|other| fits_one(other))
+    })
 }
 
 fn line(event: &Event) -> String {

@@ -34,11 +34,9 @@ pub(crate) struct Exec {
     /// All capabilities, no filter
     #[arg(long)]
     privileged: bool,
-    /// Container
-    container: String,
-    /// Command and its arguments
-    #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
-    command: Vec<String>,
+    /// Container, and a command with its arguments; what stands behind the container is no option of ours
+    #[arg(required = true, num_args = 2.., trailing_var_arg = true, value_names = ["CONTAINER", "COMMAND"])]
+    words: Vec<String>,
 }
 
 impl Exec {
@@ -47,8 +45,10 @@ impl Exec {
             return Err(Failure::new("the input device is not a TTY"));
         }
         let engine = roots.engine().await?;
+        let mut words = self.words.into_iter();
+        let container = words.next().unwrap_or_default();
         let options = ExecOptions {
-            command: self.command,
+            command: words.collect(),
             env: environment(&self.env_file, &self.env)?,
             user: self.user,
             working_dir: self.workdir,
@@ -56,8 +56,9 @@ impl Exec {
             stdin: self.interactive,
             detached: self.detach,
             privileged: self.privileged,
+            piped: false,
         };
-        let mut process = engine.exec(&self.container, &options).await.map_err(failed)?;
+        let mut process = engine.exec(&container, &options).await.map_err(failed)?;
         if self.detach {
             process.leave();
             return Ok(0);

@@ -1,6 +1,7 @@
 use clap::Args;
 use container_engine::{
-    Container, Engine, Error, HealthProbe, Named, Network, NetworkDriver, NetworkKind, Phase,
+    Container, Engine, Error, HealthProbe, LogOptions, Mount, MountSpec, Named, Network, NetworkDriver, NetworkKind,
+    Phase,
 };
 use serde_json::{Map, Value, json};
 
@@ -107,8 +108,37 @@ impl InspectContainers {
     }
 }
 
+fn log(options: &LogOptions) -> Value {
+    let mut settings = Map::new();
+    if let Some(size) = options.max_size {
+        settings.insert("max-size".to_owned(), size.0.to_string().into());
+    }
+    if let Some(count) = options.max_files {
+        settings.insert("max-file".to_owned(), count.to_string().into());
+    }
+    json!({ "Type": if options.none { "none" } else { "json-file" }, "Config": settings })
+}
+
+fn mount(spec: &MountSpec) -> Value {
+    let (kind, name, source) = match &spec.mount {
+        Mount::Volume { name, .. } => ("volume", name.clone().unwrap_or_default(), String::new()),
+        Mount::Bind { source, .. } => ("bind", String::new(), source.display().to_string()),
+        _ => ("tmpfs", String::new(), String::new()),
+    };
+    json!({
+        "Type": kind,
+        "Name": name,
+        "Source": source,
+        "Destination": spec.target,
+        "Driver": if kind == "volume" { "local" } else { "" },
+        "Mode": if spec.read_only { "ro" } else { "" },
+        "RW": !spec.read_only,
+        "Propagation": "",
+    })
+}
+
 /// A container in the words of Docker's `inspect`.
-fn container(found: &Container) -> Value {
+pub(crate) fn container(found: &Container) -> Value {
     let options = &found.options;
     let (mut pid, mut code, mut started, mut finished, mut restarts, mut oom, mut error) =
         (0, 0, String::new(), String::new(), 0, false, String::new());
@@ -179,6 +209,7 @@ fn container(found: &Container) -> Value {
         "HostConfig": {
             "NetworkMode": options.network.to_string(),
             "RestartPolicy": { "Name": options.restart.to_string() },
+            "LogConfig": log(&options.log),
             "AutoRemove": options.auto_remove,
             "Privileged": options.privileged,
             "ReadonlyRootfs": options.read_only,
@@ -188,7 +219,7 @@ fn container(found: &Container) -> Value {
             "NanoCpus": options.resources.cpus.map_or(0, |cpus| u64::from(cpus.0) * 1_000_000),
             "PidsLimit": options.resources.pids,
         },
-        "Mounts": options.mounts,
+        "Mounts": options.mounts.iter().map(mount).collect::<Vec<_>>(),
         "Config": {
             "Hostname": options.hostname.clone().unwrap_or_else(|| container_engine::short_id(&found.id).to_owned()),
             "User": options.user.clone().unwrap_or_default(),
@@ -214,7 +245,7 @@ fn container(found: &Container) -> Value {
     shown
 }
 
-fn image(found: &Named) -> Result<Value, Failure> {
+pub(crate) fn image(found: &Named) -> Result<Value, Failure> {
     let image = &found.image;
     let names: Vec<String> = found.names.iter().map(container_engine::Reference::familiar).collect();
     Ok(json!({
@@ -232,7 +263,7 @@ fn image(found: &Named) -> Result<Value, Failure> {
     }))
 }
 
-fn network(found: &Network) -> Value {
+pub(crate) fn network(found: &Network) -> Value {
     let (mut subnets, mut internal, mut labels, mut options) = (Vec::new(), false, json!({}), json!({}));
     if let NetworkDriver::Bridge(config) = &found.driver {
         for subnet in &config.subnets {

@@ -57,13 +57,8 @@ impl Login {
         if user.is_empty() || password.is_empty() {
             return Err(Failure::new("a user name and a password are needed"));
         }
-        let mut credentials = Credentials::default();
         let password = Credential::Password { user, password };
-        credentials.set(&self.server, password.clone());
-        client(&self.server, self.insecure)?
-            .credentials(credentials)
-            .ping(&self.server)
-            .map_err(container_engine::Error::from)?;
+        ask_registry(&self.server, self.insecure, &password)?;
         let text = Credentials::with_login(&read_config()?, &self.server, &password)
             .map_err(container_engine::Error::from)?;
         write_config(&text)?;
@@ -85,6 +80,23 @@ impl Logout {
         }
         Ok(0)
     }
+}
+
+fn ask_registry(server: &str, insecure: bool, credential: &Credential) -> Result<(), Failure> {
+    let mut credentials = Credentials::default();
+    credentials.set(server, credential.clone());
+    let client = client(server, insecure)?.credentials(credentials);
+    Ok(client.ping(server).map_err(container_engine::Error::from)?)
+}
+
+/// Whether a registry takes a name and password.
+pub(crate) fn check(server: &str, user: String, password: String) -> Result<(), Failure> {
+    ask_registry(server, false, &Credential::Password { user, password })
+}
+
+/// A client without credentials.
+pub(crate) fn anonymous(domain: &str) -> Result<Registry, Failure> {
+    client(domain, false)
 }
 
 /// A client with the person's credentials.

@@ -5,27 +5,29 @@ mod build;
 mod commit;
 mod container;
 mod create;
+mod daemon;
 mod dockerfile;
-mod events;
+pub(crate) mod events;
 mod exec;
 mod explain;
 mod history;
 mod image;
 mod images;
-mod import;
-mod inspect;
+pub(crate) mod import;
+pub(crate) mod inspect;
 mod kill;
-mod login;
-mod logs;
+pub(crate) mod login;
+pub(crate) mod logs;
 mod network;
-mod options;
+pub(crate) mod options;
 mod pause;
 mod port;
-mod ps;
+pub(crate) mod ps;
 mod pull;
 mod push;
 mod reap;
 mod rename;
+mod resources;
 mod rm;
 mod rmi;
 mod run;
@@ -35,12 +37,12 @@ mod secret;
 mod start;
 mod stats;
 mod stop;
-mod system;
+pub(crate) mod system;
 mod tag;
-mod top;
+pub(crate) mod top;
 mod update;
 mod version;
-mod volume;
+pub(crate) mod volume;
 mod volume_files;
 mod wait;
 
@@ -148,6 +150,8 @@ pub(crate) enum Command {
     Info(system::Info),
     /// Show the version
     Version(version::Version),
+    /// Serve the Docker Engine API on a unix socket
+    Daemon(daemon::Daemon),
     /// The engine itself
     #[command(subcommand)]
     System(system::System),
@@ -205,6 +209,7 @@ pub(crate) async fn run(roots: Roots, command: Command) -> Result<u8, Failure> {
         Command::Events(command) => command.run(&roots).await,
         Command::Info(command) => command.run(&roots).await,
         Command::Version(command) => command.run(),
+        Command::Daemon(command) => command.run(&roots).await,
         Command::System(command) => command.run(&roots).await,
         Command::Reap(command) => command.run(&roots).await,
     }

@@ -8,11 +8,12 @@ use std::time::Duration;
 
 use clap::Args;
 use container_engine::{
-    Bytes, ContainerOptions, Cpus, DeviceSpec, HealthCheck, LogOptions, Mount, MountSpec, NetworkMode,
+    Bytes, ContainerOptions, DeviceSpec, HealthCheck, LogOptions, Mount, MountSpec, NetworkMode,
     PublishedPort, Resources, RestartPolicy, Seccomp, Ulimit, parse_published,
 };
 
 use crate::command::pull::PullPolicy;
+use crate::command::resources::ResourceArgs;
 use crate::command::secret;
 use crate::context::Failure;
 
@@ -111,30 +112,8 @@ pub(crate) struct ContainerArgs {
     /// seccomp=unconfined, seccomp=FILE, no-new-privileges
     #[arg(long, value_name = "OPTION")]
     security_opt: Vec<String>,
-    /// Limit of memory, as 512m
-    #[arg(short, long, value_name = "BYTES")]
-    memory: Option<Bytes>,
-    /// Limit of memory and swap together
-    #[arg(long, value_name = "BYTES")]
-    memory_swap: Option<Bytes>,
-    /// Memory that is given back first
-    #[arg(long, value_name = "BYTES")]
-    memory_reservation: Option<Bytes>,
-    /// Limit of processors, as 1.5
-    #[arg(long, value_name = "NUMBER")]
-    cpus: Option<Cpus>,
-    /// Weight among others
-    #[arg(short, long, value_name = "WEIGHT")]
-    cpu_shares: Option<u64>,
-    /// Which processors, as 0-2,4
-    #[arg(long, value_name = "LIST")]
-    cpuset_cpus: Option<String>,
-    /// Which memory nodes
-    #[arg(long, value_name = "LIST")]
-    cpuset_mems: Option<String>,
-    /// Limit of processes
-    #[arg(long, value_name = "NUMBER", allow_negative_numbers = true)]
-    pids_limit: Option<i64>,
+    #[command(flatten)]
+    resources: ResourceArgs,
     /// How likely the kernel kills it when memory is short, -1000 to 1000
     #[arg(long, value_name = "SCORE", allow_negative_numbers = true)]
     oom_score_adj: Option<i32>,
@@ -198,20 +177,22 @@ pub(crate) struct ContainerArgs {
     /// When to fetch the image
     #[arg(long, value_enum, default_value_t = PullPolicy::Missing, value_name = "WHEN")]
     pub(crate) pull: PullPolicy,
-    /// Image: name or id
-    pub(crate) image: String,
-    /// Command and its arguments
-    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
-    command: Vec<String>,
+    /// Image, by name or id, and perhaps a command with its arguments; what stands behind the image is no option of ours
+    #[arg(required = true, trailing_var_arg = true, value_name = "IMAGE [COMMAND]")]
+    words: Vec<String>,
 }
 
 impl ContainerArgs {
+    pub(crate) fn image(&self) -> &str {
+        self.words.first().map_or("", String::as_str)
+    }
+
     pub(crate) fn options(&self) -> Result<ContainerOptions, Failure> {
         let (seccomp, no_new_privileges) = security(&self.security_opt)?;
         Ok(ContainerOptions {
-            image: self.image.clone(),
+            image: self.image().to_owned(),
             name: self.name.clone(),
-            command: self.command.clone(),
+            command: self.words.get(1..).unwrap_or_default().to_vec(),
             entrypoint: self.entrypoint.clone().map(|word| vec![word]),
             env: environment(&self.env_file, &self.env)?,
             labels: pairs("label", &self.label, true)?,
@@ -227,7 +208,7 @@ impl ContainerArgs {
             ip: self.ip,
             ports: self.ports()?,
             publish_all: self.publish_all,
-            extra_hosts: hosts(&self.add_host)?,
+            extra_hosts: host_entries(&self.add_host)?,
             dns: self.dns.clone(),
             dns_search: self.dns_search.clone(),
             links: self.link.iter().map(|text| link(text)).collect(),
@@ -240,17 +221,7 @@ impl ContainerArgs {
             cap_drop: self.cap_drop.clone(),
             seccomp,
             no_new_privileges,
-            resources: Resources {
-                memory: self.memory,
-                memory_swap: self.memory_swap,
-                memory_reservation: self.memory_reservation,
-                cpus: self.cpus,
-                cpu_shares: self.cpu_shares,
-                cpuset_cpus: self.cpuset_cpus.clone(),
-                cpuset_mems: self.cpuset_mems.clone(),
-                pids: self.pids_limit,
-                oom_score_adj: self.oom_score_adj,
-            },
+            resources: Resources { oom_score_adj: self.oom_score_adj, ..self.resources.resources() },
             sysctls: pairs("sysctl", &self.sysctl, false)?,
             ulimits: self.ulimit.clone(),
             devices: self.device.clone(),
@@ -261,7 +232,7 @@ impl ContainerArgs {
             health: self.health()?,
             stop_signal: self.stop_signal.clone(),
             stop_timeout: self.stop_timeout.map(Duration::from_secs),
-            log: self.log()?,
+            log: log(&self.log_driver, &self.log_opt)?,
         })
     }
 
@@ -309,36 +280,35 @@ impl ContainerArgs {
         }
         Ok(Some(check).filter(|check| *check != none))
     }
+}
 
-    fn log(&self) -> Result<LogOptions, Failure> {
-        let mut log = LogOptions::default();
-        match self.log_driver.as_str() {
-            "json-file" => {}
-            "none" => log.none = true,
-            other => {
+/// How a log is kept, of the words of `--log-driver` and `--log-opt`.
+pub(crate) fn log(driver: &str, settings: &[String]) -> Result<LogOptions, Failure> {
+    let mut log = LogOptions::default();
+    match driver {
+        "json-file" => {}
+        "none" => log.none = true,
+        other => {
+            return Err(Failure::new(format!("unknown log driver {other:?}: json-file and none are there")));
+        }
+    }
+    for (key, value) in pairs("log option", settings, false)? {
+        match key.as_str() {
+            "max-size" => log.max_size = Some(value.parse().map_err(Failure::new)?),
+            "max-file" => {
+                let count = value.parse().ok().filter(|&count| count > 0);
+                log.max_files = Some(count.ok_or_else(|| {
+                    Failure::new(format!("log option max-file={value}: not a number above 0"))
+                })?);
+            }
+            _ => {
                 return Err(Failure::new(format!(
-                    "unknown log driver {other:?}: json-file and none are there"
+                    "unknown log option {key:?}: max-size and max-file are there"
                 )));
             }
         }
-        for (key, value) in pairs("log option", &self.log_opt, false)? {
-            match key.as_str() {
-                "max-size" => log.max_size = Some(value.parse().map_err(Failure::new)?),
-                "max-file" => {
-                    let count = value.parse().ok().filter(|&count| count > 0);
-                    log.max_files = Some(count.ok_or_else(|| {
-                        Failure::new(format!("log option max-file={value}: not a number above 0"))
-                    })?);
-                }
-                _ => {
-                    return Err(Failure::new(format!(
-                        "unknown log option {key:?}: max-size and max-file are there"
-                    )));
-                }
-            }
-        }
-        Ok(log)
     }
+    Ok(log)
 }
 
 pub(crate) fn pairs(what: &str, texts: &[String], bare: bool) -> Result<BTreeMap<String, String>, Failure> {
@@ -378,7 +348,7 @@ pub(crate) fn environment(files: &[PathBuf], variables: &[String]) -> Result<Vec
 }
 
 /// `TARGET[:size=64m,mode=1777,ro]`, as Docker's `--tmpfs` has it.
-fn tmpfs(text: &str) -> Result<MountSpec, Failure> {
+pub(crate) fn tmpfs(text: &str) -> Result<MountSpec, Failure> {
     let (target, options) = text.split_once(':').unwrap_or((text, ""));
     let mut flag = vec![format!("type=tmpfs,target={target}")];
     for option in options.split(',').filter(|option| !option.is_empty()) {
@@ -424,13 +394,13 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
 }
 
 /// `CONTAINER[:NAME]`
-fn link(text: &str) -> (String, String) {
+pub(crate) fn link(text: &str) -> (String, String) {
     let (container, alias) = text.split_once(':').unwrap_or((text, text));
     let alias = if alias.is_empty() { container } else { alias };
     (container.to_owned(), alias.trim_start_matches('/').to_owned())
 }
 
-fn hosts(texts: &[String]) -> Result<Vec<(String, IpAddr)>, Failure> {
+pub(crate) fn host_entries(texts: &[String]) -> Result<Vec<(String, IpAddr)>, Failure> {
     texts
         .iter()
         .map(|text| {
@@ -444,7 +414,7 @@ fn hosts(texts: &[String]) -> Result<Vec<(String, IpAddr)>, Failure> {
         .collect()
 }
 
-fn security(texts: &[String]) -> Result<(Seccomp, bool), Failure> {
+pub(crate) fn security(texts: &[String]) -> Result<(Seccomp, bool), Failure> {
     let (mut seccomp, mut no_new_privileges) = (Seccomp::Default, false);
     for text in texts {
         match text.split_once(['=', ':']).unwrap_or((text, "")) {

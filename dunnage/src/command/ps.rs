@@ -39,10 +39,9 @@ const COLUMNS: [(&str, &str); 7] = [
 impl Ps {
     pub(crate) async fn run(self, roots: &Roots) -> Result<u8, Failure> {
         let engine = roots.engine().await?;
-        let filters = self.filter.iter().map(|text| Filter::parse(text)).collect::<Result<Vec<_>, _>>()?;
-        let by_status = filters.iter().any(|filter| matches!(filter.key.as_str(), "status" | "exited"));
-        let mut containers = engine.containers().await?;
-        containers.retain(|container| filters.iter().all(|filter| filter.fits(container, &filters)));
+        let by_status = |text: &String| text.starts_with("status=") || text.starts_with("exited=");
+        let by_status = self.filter.iter().any(by_status);
+        let mut containers = filtered(engine.containers().await?, &self.filter)?;
         if let Some(last) = self.last {
             containers.truncate(last);
         } else if !self.all && !by_status {
@@ -91,6 +90,13 @@ impl Ps {
         }
         format!("\"{}…\"", text.chars().take(19).collect::<String>())
     }
+}
+
+/// Those that fit all filters, `KEY=VALUE` each.
+pub(crate) fn filtered(containers: Vec<Container>, filters: &[String]) -> Result<Vec<Container>, Failure> {
+    let filters = filters.iter().map(|text| Filter::parse(text)).collect::<Result<Vec<_>, _>>()?;
+    let fits = |container: &Container| filters.iter().all(|filter| filter.fits(container, &filters));
+    Ok(containers.into_iter().filter(fits).collect())
 }
 
 /// Published ports as Docker shows them.
@@ -150,8 +156,11 @@ impl Filter {
         Ok(Self { key: key.to_owned(), value: value.to_owned() })
     }
 
-    /// Filters of one key are alternatives, those of several keys must all fit.
+    /// Filters of one key are alternatives, those of several keys must all fit, and all labels.
     fn fits(&self, container: &Container, all: &[Filter]) -> bool {
+        if self.key == "label" {
+            return self.fits_alone(container);
+        }
         all.iter().filter(|other| other.key == self.key).any(|filter| filter.fits_alone(container))
     }
 

@@ -36,7 +36,7 @@ impl Run {
         }
         let engine = roots.engine().await?;
         let options = args.options()?;
-        ensure(&engine, &args.image, args.pull).await?;
+        ensure(&engine, args.image(), args.pull).await?;
         let id = engine.create_container(options).await?;
         if let Err(failure) = write_id(args, &id) {
             engine.remove_container(&id, RemoveOptions { force: true, volumes: true }).await?;

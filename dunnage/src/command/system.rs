@@ -1,6 +1,6 @@
 use clap::{Args, Subcommand};
-use container_engine::{Engine, KindUsage};
-use serde_json::json;
+use container_engine::{Engine, Information, KindUsage};
+use serde_json::{Value, json};
 
 use crate::command::{container, events, image, network};
 use crate::context::{Failure, Roots, print};
@@ -115,27 +115,7 @@ fn reclaimable(usage: &KindUsage) -> String {
 impl Info {
     pub(crate) async fn run(self, roots: &Roots) -> Result<u8, Failure> {
         let found = roots.engine().await?.information().await?;
-        let object = json!({
-            "Name": found.hostname,
-            "ServerVersion": env!("CARGO_PKG_VERSION"),
-            "Containers": found.containers,
-            "ContainersRunning": found.running,
-            "ContainersPaused": found.paused,
-            "ContainersStopped": found.stopped,
-            "Images": found.images,
-            "Driver": "overlay",
-            "LoggingDriver": "json-file",
-            "CgroupDriver": "cgroupfs",
-            "CgroupVersion": found.cgroup_version.to_string(),
-            "KernelVersion": found.kernel,
-            "OSType": "linux",
-            "Architecture": found.architecture,
-            "NCPU": found.processors,
-            "MemTotal": found.memory,
-            "DockerRootDir": found.root,
-            "RunRoot": found.run_root,
-            "DefaultRuntime": "dunnage-oci",
-        });
+        let object = object(&found);
         if self.format.is_given() {
             return self.format.print(&[object]).map(|()| 0);
         }
@@ -172,6 +152,31 @@ impl Info {
         }
         Ok(0)
     }
+}
+
+/// What Docker's `info` shows, as far as there is such a thing here.
+pub(crate) fn object(found: &Information) -> Value {
+    json!({
+        "Name": found.hostname,
+        "ServerVersion": env!("CARGO_PKG_VERSION"),
+        "Containers": found.containers,
+        "ContainersRunning": found.running,
+        "ContainersPaused": found.paused,
+        "ContainersStopped": found.stopped,
+        "Images": found.images,
+        "Driver": "overlay",
+        "LoggingDriver": "json-file",
+        "CgroupDriver": "cgroupfs",
+        "CgroupVersion": found.cgroup_version.to_string(),
+        "KernelVersion": found.kernel,
+        "OSType": "linux",
+        "Architecture": found.architecture,
+        "NCPU": found.processors,
+        "MemTotal": found.memory,
+        "DockerRootDir": found.root,
+        "RunRoot": found.run_root,
+        "DefaultRuntime": "dunnage-oci",
+    })
 }
 
 impl Prune {

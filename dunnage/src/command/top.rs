@@ -15,7 +15,7 @@ pub(crate) struct Top {
 impl Top {
     pub(crate) async fn run(self, roots: &Roots) -> Result<u8, Failure> {
         let processes = roots.engine().await?.processes(&self.container).await?;
-        let mut table = Table::new(&["UID", "PID", "PPID", "C", "STIME", "TTY", "TIME", "CMD"]);
+        let mut table = Table::new(&TITLES);
         for process in &processes {
             table.row(columns(process));
         }
@@ -24,8 +24,10 @@ impl Top {
     }
 }
 
+pub(crate) const TITLES: [&str; 8] = ["UID", "PID", "PPID", "C", "STIME", "TTY", "TIME", "CMD"];
+
 /// As `ps -ef` has them, with the numbers of the host.
-fn columns(process: &Process) -> [String; 8] {
+pub(crate) fn columns(process: &Process) -> [String; 8] {
     let lived =
         SystemTime::now().duration_since(process.started).unwrap_or_default().max(Duration::from_secs(1));
     let share = process.cpu.as_secs_f64() * 100.0 / lived.as_secs_f64();
