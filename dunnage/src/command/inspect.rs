@@ -1,7 +1,7 @@
 use clap::Args;
 use container_engine::{
-    Container, Engine, Error, HealthProbe, LogOptions, Mount, MountSpec, Named, Network, NetworkDriver, NetworkKind,
-    Phase,
+    Container, Engine, Error, HealthProbe, LogOptions, Mount, MountSpec, Named, Network, NetworkDriver,
+    NetworkKind, Phase,
 };
 use serde_json::{Map, Value, json};
 

@@ -3,6 +3,7 @@
 mod attach;
 mod build;
 mod commit;
+mod compose;
 mod container;
 mod create;
 mod daemon;
@@ -131,6 +132,8 @@ pub(crate) enum Command {
     Diff(commit::Diff),
     /// Write a container's files as an archive
     Export(save::Export),
+    /// Compose files: what is wrong with them, and what they mean
+    Compose(compose::Compose),
     /// Dockerfiles: check, shape, draw
     #[command(subcommand)]
     Dockerfile(dockerfile::Dockerfile),
@@ -201,6 +204,7 @@ pub(crate) async fn run(roots: Roots, command: Command) -> Result<u8, Failure> {
         Command::Commit(command) => command.run(&roots).await,
         Command::Diff(command) => command.run(&roots).await,
         Command::Export(command) => command.run(&roots).await,
+        Command::Compose(command) => command.run(),
         Command::Dockerfile(command) => command.run(),
         Command::Tag(command) => command.run(&roots).await,
         Command::Rmi(command) => command.run(&roots).await,
