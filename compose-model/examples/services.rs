@@ -56,7 +56,7 @@ fn main() {
             text.len() / 1024
         );
     }
-    let folder = std::env::temp_dir().join(format!("compose-model-throughput-{}", std::process::id()));
+    let folder = std::env::temp_dir().join(format!("compose-model-services-{}", std::process::id()));
     if std::fs::create_dir(&folder)
         .and_then(|()| std::fs::write(folder.join("docker-compose.yml"), project(100)))
         .is_ok()
