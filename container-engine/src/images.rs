@@ -104,7 +104,9 @@ impl Engine {
 
     /// Frees what no image needs, unless somebody is adding one.
     pub(crate) fn sweep_images(&self) -> Result<(), Error> {
-        if self.images.sweep()?.is_some() {
+        // held to the end: who adds an image now may count on a layer that is about to go
+        if let Some(sweeping) = self.images.sweeping()? {
+            sweeping.free()?;
             let mut kept: Vec<_> = self.images.images()?.into_iter().map(|named| named.image).collect();
             kept.extend(self.cached_layers()?);
             self.snapshots.sweep(&kept)?;

@@ -95,5 +95,5 @@ pub use registry::{
 };
 pub use snapshots::Snapshots;
 pub use store::{Lease, Store};
-pub use sweep::Finding;
+pub use sweep::{Finding, Sweeping};
 pub use tree::remove_tree;

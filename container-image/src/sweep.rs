@@ -1,5 +1,5 @@
 use std::collections::HashSet;
-use std::fs;
+use std::fs::{self, File};
 use std::io;
 use std::path::PathBuf;
 
@@ -40,24 +40,41 @@ impl std::fmt::Display for Finding {
     }
 }
 
-impl Store {
-    /// Removes blobs that no image needs and files that killed writers left. Returns the bytes that were
-    /// freed; none if somebody holds a [`lease`](Store::lease), then nothing is removed. Idempotent.
-    pub fn sweep(&self) -> Result<Option<u64>, Error> {
-        let Some(_lock) = self.sweep_lock()? else {
-            return Ok(None);
-        };
+/// A hold on the store while it is swept: nobody adds content until it is dropped.
+#[derive(Debug)]
+pub struct Sweeping<'s> {
+    store: &'s Store,
+    _lock: File,
+}
+
+impl Sweeping<'_> {
+    /// Removes what [`Store::sweep`] removes. Returns the bytes that were freed.
+    pub fn free(&self) -> Result<u64, Error> {
         let mut freed = 0;
-        for finding in self.leftovers()? {
+        for finding in self.store.leftovers()? {
             let path = match finding {
-                Finding::Unneeded(digest) => self.blob_path(&digest),
+                Finding::Unneeded(digest) => self.store.blob_path(&digest),
                 Finding::Abandoned(path) => path,
                 Finding::Missing { .. } | Finding::Damaged(_) => continue,
             };
             freed += fs::metadata(&path).map_or(0, |metadata| metadata.len());
             fs::remove_file(&path).map_err(Error::io("remove", path))?;
         }
-        Ok(Some(freed))
+        Ok(freed)
+    }
+}
+
+impl Store {
+    /// Removes blobs that no image needs and files that killed writers left. Returns the bytes that were
+    /// freed; none if somebody holds a [`lease`](Store::lease), then nothing is removed. Idempotent.
+    pub fn sweep(&self) -> Result<Option<u64>, Error> {
+        self.sweeping()?.map(|sweeping| sweeping.free()).transpose()
+    }
+
+    /// Keeps every new [`lease`](Store::lease) waiting, for those who sweep more than the store: its
+    /// [`Snapshots`](crate::Snapshots), a build cache. None if somebody holds a lease or sweeps.
+    pub fn sweeping(&self) -> Result<Option<Sweeping<'_>>, Error> {
+        Ok(self.sweep_lock()?.map(|lock| Sweeping { store: self, _lock: lock }))
     }
 
     /// Looks for what is missing, unneeded and abandoned; with `thorough`, reads every blob and checks its digest too.

@@ -111,7 +111,11 @@ fn a_sweep_frees_what_nobody_needs_and_waits_for_leases() {
     assert_eq!(store.sweep().unwrap(), None, "somebody is adding");
     drop(lease);
     assert_eq!(store.check(true).unwrap().len(), 3, "layer, configuration and manifest");
-    assert!(store.sweep().unwrap().unwrap() > 1536);
+    let sweeping = store.sweeping().unwrap().expect("nobody has a lease");
+    assert!(store.sweeping().unwrap().is_none() && store.sweep().unwrap().is_none(), "one at a time");
+    assert!(sweeping.free().unwrap() > 1536);
+    drop(sweeping);
+    assert_eq!(store.sweep().unwrap(), Some(0));
     assert_eq!(store.check(true).unwrap(), []);
     assert_eq!(snapshots.sweep(std::slice::from_ref(&kept)).unwrap(), 1);
     assert!(snapshots.layers(&kept).is_some() && snapshots.layers(&gone).is_none());
