@@ -14,7 +14,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::bench_table::{Comparison, print_comparisons};
+use crate::bench_sides::interleave;
+use crate::bench_table::print_comparisons;
 use crate::process::{Show, run as run_program};
 use crate::workspace::Workspace;
 use crate::{Failure, apt};
@@ -230,7 +231,8 @@ fn measure(workspace: &Workspace, rounds: u32) -> Result<bool, Failure> {
         ("run --rm --network none", &engines(" --network none")[..], &[0.15]),
         ("run --rm, default bridge", &engines("")[..], &[0.1]),
     ] {
-        comparisons.push(interleave(title, sides, aims, rounds, &mut ours, &mut peers));
+        let time = |side: &Side| if side.peer { &mut peers } else { &mut ours }.time(&side.words);
+        comparisons.push(interleave(title, sides, aims, rounds, |side| side.name, time));
     }
     println!();
     print_comparisons(&comparisons);
@@ -275,37 +277,6 @@ fn link_statically(workspace: &Workspace) -> Result<(), Failure> {
         workspace.target.join("dist/dunnage-oci"),
     )?;
     Ok(())
-}
-
-/// Each round runs every side once; the first round warms up and is not counted.
-fn interleave(
-    title: &str,
-    sides: &[Side],
-    aims: &[f64],
-    rounds: u32,
-    ours: &mut Worker,
-    peers: &mut Worker,
-) -> Comparison {
-    let names = sides.iter().map(|side| side.name.to_owned()).collect();
-    let mut comparison = Comparison::new(title, names, aims);
-    println!("{title}: {rounds} rounds");
-    for round in 0..=rounds {
-        let mut row = Vec::new();
-        for side in sides {
-            let worker = if side.peer { &mut *peers } else { &mut *ours };
-            match worker.time(&side.words) {
-                Ok(time) => row.push(time),
-                Err(failure) => {
-                    comparison.error = Some(failure.to_string());
-                    return comparison;
-                }
-            }
-        }
-        if round > 0 {
-            comparison.rows.push(row);
-        }
-    }
-    comparison
 }
 
 /// runc's own standard configuration, without a terminal, that runs busybox's `true`.

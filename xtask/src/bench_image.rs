@@ -11,7 +11,8 @@ use std::time::Duration;
 
 use crate::bench::Worker;
 use crate::bench_layers::layers;
-use crate::bench_table::{Comparison, print_comparisons};
+use crate::bench_sides::{Options, Side, interleave, time};
+use crate::bench_table::print_comparisons;
 use crate::process::{Show, run as run_program};
 use crate::workspace::Workspace;
 use crate::{Failure, apt};
@@ -35,32 +36,9 @@ const CHANGES: [&str; 2] = ["diff of 19,000 files", "commit of 19,000 files"];
 const SOURCE: &str = "127.0.0.1:5000";
 const SINK: &str = "127.0.0.1:5001";
 
-/// One way to do a piece of work: what is done before it, which does not count, and it.
-struct Side {
-    name: &'static str,
-    peer: bool,
-    before: String,
-    work: String,
-}
-
 /// The command. Without `--inside` it only makes the namespaces and calls itself.
 pub(crate) fn run(options: &[&str]) -> Result<bool, Failure> {
-    let mut rounds = 5;
-    let mut inside = false;
-    let mut only = String::new();
-    let mut words = options.iter();
-    while let Some(word) = words.next() {
-        match *word {
-            "--quick" => rounds = 2,
-            "--rounds" => rounds = words.next().ok_or("--rounds wants a number")?.parse()?,
-            "--only" => only.push_str(words.next().ok_or("--only wants a word of a title")?),
-            "--inside" => inside = true,
-            other => return Err(format!("bench image: {other:?} is not known").into()),
-        }
-    }
-    if rounds == 0 {
-        return Err("--rounds 0 measures nothing".into());
-    }
+    let Options { rounds, inside, only } = Options::read("image", options, 5, 2)?;
     let workspace = Workspace::find()?;
     let place = workspace.target.join("bench-image");
     if inside {
@@ -303,7 +281,8 @@ fn measure(workspace: &Workspace, place: &Path, rounds: u32, only: &str) -> Resu
     let mut comparisons = Vec::new();
     let mut say = |title: &str, sides: &[Side], aims: &[f64], ours: &mut Worker, peers: &mut Worker| {
         if title.contains(only) {
-            comparisons.push(interleave(title, sides, aims, rounds, ours, peers));
+            let run = |side: &Side| time(side, true, ours, peers);
+            comparisons.push(interleave(title, sides, aims, rounds, |side| side.name, run));
         }
     };
     say("pull to a root", &pulls, &[0.25, 0.25, 0.25], &mut ours, &mut peers);
@@ -329,39 +308,4 @@ fn measure(workspace: &Workspace, place: &Path, rounds: u32, only: &str) -> Resu
     println!("\nfile system: ext4 with a journal, in a file by loop");
     print_comparisons(&comparisons);
     Ok(comparisons.iter().all(|comparison| comparison.error.is_none()))
-}
-
-/// Each round runs every side once; the first round warms up and is not counted.
-fn interleave(
-    title: &str,
-    sides: &[Side],
-    aims: &[f64],
-    rounds: u32,
-    ours: &mut Worker,
-    peers: &mut Worker,
-) -> Comparison {
-    let names = sides.iter().map(|side| side.name.to_owned()).collect();
-    let mut comparison = Comparison::new(title, names, aims);
-    println!("{title}: {rounds} rounds");
-    for round in 0..=rounds {
-        let mut row = Vec::new();
-        for side in sides {
-            let worker = if side.peer { &mut *peers } else { &mut *ours };
-            // what is to be removed may not be there the first time
-            let _ =
-                worker.shell(&format!("{}; sync", if side.before.is_empty() { ":" } else { &side.before }));
-            match worker.shell(&side.work) {
-                Ok(time) => row.push(time),
-                Err(failure) => {
-                    comparison.error = Some(failure.to_string());
-                    return comparison;
-                }
-            }
-        }
-        println!("  {row:.0?}");
-        if round > 0 {
-            comparison.rows.push(row);
-        }
-    }
-    comparison
 }

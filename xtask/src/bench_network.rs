@@ -9,7 +9,8 @@ use std::process::Command;
 use std::time::Duration;
 
 use crate::bench::Worker;
-use crate::bench_table::{Comparison, print_comparisons};
+use crate::bench_sides::{Options, Side, interleave, time};
+use crate::bench_table::print_comparisons;
 use crate::process::{Show, run as run_program};
 use crate::workspace::Workspace;
 use crate::{Failure, apt};
@@ -18,30 +19,9 @@ const MINUTE: Duration = Duration::from_secs(60);
 const PACKAGES: [&str; 8] =
     ["busybox-static", "crun", "docker.io", "e2fsprogs", "iperf3", "iproute2", "netavark", "podman"];
 
-/// One way to do a piece of work: what is done before it, which does not count, and it.
-struct Side {
-    name: &'static str,
-    peer: bool,
-    before: String,
-    work: String,
-}
-
 /// The command. Without `--inside` it only makes the namespaces and calls itself.
 pub(crate) fn run(options: &[&str]) -> Result<bool, Failure> {
-    let (mut rounds, mut inside, mut only) = (7, false, String::new());
-    let mut words = options.iter();
-    while let Some(word) = words.next() {
-        match *word {
-            "--quick" => rounds = 3,
-            "--rounds" => rounds = words.next().ok_or("--rounds wants a number")?.parse()?,
-            "--only" => only.push_str(words.next().ok_or("--only wants a word of a title")?),
-            "--inside" => inside = true,
-            other => return Err(format!("bench network: {other:?} is not known").into()),
-        }
-    }
-    if rounds == 0 {
-        return Err("--rounds 0 measures nothing".into());
-    }
+    let Options { rounds, inside, only } = Options::read("network", options, 7, 3)?;
     let workspace = Workspace::find()?;
     let place = workspace.target.join("bench-network");
     if inside {
@@ -139,7 +119,8 @@ fn measure(workspace: &Workspace, place: &Path, rounds: u32, only: &str) -> Resu
     ];
     let mut comparisons = Vec::new();
     for (title, sides, aims) in all.into_iter().filter(|(title, _, _)| title.contains(only)) {
-        comparisons.push(interleave(title, &sides, &aims, rounds, &mut ours, &mut peers));
+        let run = |side: &Side| time(side, false, &mut ours, &mut peers);
+        comparisons.push(interleave(title, &sides, &aims, rounds, |side| side.name, run));
     }
     println!();
     print_comparisons(&comparisons);
@@ -194,40 +175,4 @@ fn files(cli: &str, here: &str, ours: &mut Worker) -> Result<Vec<Side>, Failure>
             work: format!("cp -a {from} {here}/copy && sync"),
         },
     ])
-}
-
-/// Each round runs every side once; the first round warms up and is not counted.
-fn interleave(
-    title: &str,
-    sides: &[Side],
-    aims: &[f64],
-    rounds: u32,
-    ours: &mut Worker,
-    peers: &mut Worker,
-) -> Comparison {
-    let names = sides.iter().map(|side| side.name.to_owned()).collect();
-    let mut comparison = Comparison::new(title, names, aims);
-    println!("{title}: {rounds} rounds");
-    for round in 0..=rounds {
-        let mut row = Vec::new();
-        for side in sides {
-            let worker = if side.peer { &mut *peers } else { &mut *ours };
-            if !side.before.is_empty() {
-                // what is to be removed may not be there the first time
-                let _ = worker.shell(&side.before);
-            }
-            match worker.shell(&side.work) {
-                Ok(time) => row.push(time),
-                Err(failure) => {
-                    comparison.error = Some(failure.to_string());
-                    return comparison;
-                }
-            }
-        }
-        println!("  {row:.0?}");
-        if round > 0 {
-            comparison.rows.push(row);
-        }
-    }
-    comparison
 }

@@ -7,6 +7,7 @@ mod bench;
 mod bench_image;
 mod bench_layers;
 mod bench_network;
+mod bench_sides;
 mod bench_table;
 mod demo;
 mod process;
