@@ -6,8 +6,11 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use container_build::{Build, BuildCache, Builder, Built, Context, Error, RunStep, Runner};
-use container_image::{Import, Snapshots, Store};
+use container_build::{Error, RunStep, Runner};
+
+use bench::Bench;
+
+mod bench;
 
 /// Runs nothing, and writes a file that says what it was to run.
 struct Pretend;
@@ -19,53 +22,6 @@ impl Runner for Pretend {
         rustix::io::write(&file, step.argv.join(" ").as_bytes()).unwrap();
         output(b"ran\n");
         Ok(0)
-    }
-}
-
-struct Bench {
-    directory: tempfile::TempDir,
-    store: Store,
-    snapshots: Snapshots,
-    cache: BuildCache,
-}
-
-impl Bench {
-    /// None, said aloud, without the right to mount.
-    fn new() -> Option<Self> {
-        if !rustix::process::geteuid().is_root() {
-            eprintln!("skipped: a build needs root");
-            return None;
-        }
-        let directory = tempfile::Builder::new().prefix("dnt").tempdir().unwrap();
-        let store = Store::open(directory.path().join("images")).unwrap();
-        let snapshots = Snapshots::open(directory.path().join("snapshots")).unwrap();
-        let cache = BuildCache::open(directory.path().join("build")).unwrap();
-        let lease = store.lease().unwrap();
-        let image = store.import([0u8; 1024].as_slice(), Import::default()).unwrap();
-        store.tag(&"base".parse().unwrap(), &image.descriptor).unwrap();
-        drop(lease);
-        fs::create_dir(directory.path().join("context")).unwrap();
-        Some(Self { directory, store, snapshots, cache })
-    }
-
-    fn context(&self) -> &Path {
-        Box::leak(self.directory.path().join("context").into_boxed_path())
-    }
-
-    fn build(&self, dockerfile: &str, change: impl FnOnce(&mut Build)) -> Result<Built, Error> {
-        let mut build = Build::new(dockerfile.into(), Context::directory(self.context())?);
-        change(&mut build);
-        let builder = Builder {
-            store: &self.store,
-            snapshots: &self.snapshots,
-            cache: &self.cache,
-            images: &self.store,
-            runner: &Pretend,
-            fetch: None,
-            output: &(),
-        };
-        let _lease = self.store.lease()?;
-        builder.build(&build)
     }
 }
 
@@ -220,18 +176,18 @@ impl World {
 
 #[test]
 fn a_step_is_carried_out_if_and_only_if_something_that_decides_it_is_new() {
-    let Some(bench) = Bench::new() else { return };
+    let Some(bench) = Bench::new(Pretend) else { return };
     for seed in [1u64, 20_26, 0xdead_beef] {
         let mut dice = Dice(seed);
         let mut known = BTreeSet::new();
         bench.cache.prune().unwrap();
         let mut world = World::new(&mut dice);
         for round in 0..25 {
-            world.write(bench.context(), &mut dice);
+            world.write(&bench.context(), &mut dice);
             let steps = world.steps();
             let expected = steps.iter().filter(|step| !known.contains(*step)).collect::<BTreeSet<_>>().len();
             let built =
-                bench.build(&world.dockerfile(), |build| build.arguments = world.given.clone()).unwrap();
+                bench.build_with(&world.dockerfile(), |build| build.arguments = world.given.clone()).unwrap();
             assert_eq!(
                 (built.carried_out, built.cached),
                 (expected, steps.len() - expected),
@@ -247,16 +203,16 @@ fn a_step_is_carried_out_if_and_only_if_something_that_decides_it_is_new() {
 
 #[test]
 fn what_the_cache_has_outlives_the_store_and_gives_the_same_image() {
-    let Some(bench) = Bench::new() else { return };
+    let Some(bench) = Bench::new(Pretend) else { return };
     fs::write(bench.context().join("f"), "content").unwrap();
     let file = "FROM base\nCOPY f /f\nRUN one\n";
-    let first = bench.build(file, |_| {}).unwrap();
+    let first = bench.build(file).unwrap();
     assert_eq!((first.carried_out, first.cached), (2, 0));
     // nothing names the image, so its blobs go
     assert!(bench.store.sweep().unwrap().is_some());
     let layer = &first.image.manifest.layers.last().unwrap().digest;
     assert!(!bench.store.has_blob(layer));
-    let again = bench.build(file, |_| {}).unwrap();
+    let again = bench.build(file).unwrap();
     assert_eq!((again.carried_out, again.cached), (0, 2));
     assert_eq!(again.image.id, first.image.id);
     assert!(bench.store.has_blob(layer));
@@ -264,21 +220,21 @@ fn what_the_cache_has_outlives_the_store_and_gives_the_same_image() {
 
 #[test]
 fn a_record_that_a_power_failure_cut_off_counts_as_not_there() {
-    let Some(bench) = Bench::new() else { return };
+    let Some(bench) = Bench::new(Pretend) else { return };
     let file = "FROM base\nRUN one\n";
-    bench.build(file, |_| {}).unwrap();
+    bench.build(file).unwrap();
     for entry in fs::read_dir(bench.cache.root().join("steps")).unwrap() {
         fs::write(entry.unwrap().path(), "{\"key\":").unwrap();
     }
-    assert_eq!(bench.build(file, |_| {}).unwrap().carried_out, 1);
-    assert_eq!(bench.build(file, |_| {}).unwrap().carried_out, 0);
+    assert_eq!(bench.build(file).unwrap().carried_out, 1);
+    assert_eq!(bench.build(file).unwrap().carried_out, 0);
 }
 
 #[test]
 fn scratch_space_goes_with_its_build_and_that_of_a_killed_one_is_swept() {
-    let Some(bench) = Bench::new() else { return };
-    bench.build("FROM base\nRUN one\n", |_| {}).unwrap();
-    assert!(bench.build("FROM base\nRUN one\nCOPY nothing /\n", |_| {}).is_err());
+    let Some(bench) = Bench::new(Pretend) else { return };
+    bench.build("FROM base\nRUN one\n").unwrap();
+    assert!(bench.build("FROM base\nRUN one\nCOPY nothing /\n").is_err());
     let work = bench.cache.root().join("work");
     assert_eq!(fs::read_dir(&work).unwrap().count(), 0);
     // as a killed build leaves it
@@ -291,8 +247,8 @@ fn scratch_space_goes_with_its_build_and_that_of_a_killed_one_is_swept() {
 
 #[test]
 fn dockerfiles_made_to_hurt_are_refused() {
-    let Some(bench) = Bench::new() else { return };
-    let refused = |file: &str| bench.build(file, |_| {}).unwrap_err();
+    let Some(bench) = Bench::new(Pretend) else { return };
+    let refused = |file: &str| bench.build(file).unwrap_err();
     let mut growing = "FROM base\nENV A=aaaaaaaa\n".to_owned();
     growing.push_str(&"ENV A=$A$A\n".repeat(30));
     assert!(matches!(refused(&growing), Error::Step { .. }));
@@ -308,6 +264,6 @@ fn dockerfiles_made_to_hurt_are_refused() {
     for at in 1..2000 {
         let _ = writeln!(many, "FROM s{} AS s{at}\nLABEL n={at}", at - 1);
     }
-    let built = bench.build(&many, |_| {}).unwrap();
+    let built = bench.build(&many).unwrap();
     assert_eq!(built.image.config.config.labels["n"], "1999");
 }

@@ -6,9 +6,12 @@ use std::os::fd::AsFd;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
-use container_build::{Build, BuildCache, Builder, Built, Context, Error, RunStep, Runner};
-use container_image::{Import, Snapshots, Store};
+use container_build::{Context, Error, RunStep, Runner};
 use rustix::fs::{AtFlags, Mode, OFlags};
+
+use bench::Bench;
+
+mod bench;
 
 /// "Runs" `link TARGET NAME`, `write NAME CONTENT`, `fifo NAME` and `sparse NAME` in the root of the step.
 struct Scripted;
@@ -49,53 +52,12 @@ impl Runner for Scripted {
     }
 }
 
-struct Bench {
-    directory: tempfile::TempDir,
-    store: Store,
-    snapshots: Snapshots,
-    cache: BuildCache,
-}
-
-impl Bench {
-    fn new() -> Option<Self> {
-        if !rustix::process::geteuid().is_root() {
-            eprintln!("skipped: a build needs root");
-            return None;
-        }
-        let directory = tempfile::Builder::new().prefix("dnt").tempdir().unwrap();
-        let store = Store::open(directory.path().join("images")).unwrap();
-        let snapshots = Snapshots::open(directory.path().join("snapshots")).unwrap();
-        let cache = BuildCache::open(directory.path().join("build")).unwrap();
-        let lease = store.lease().unwrap();
-        let image = store.import([0u8; 1024].as_slice(), Import::default()).unwrap();
-        store.tag(&"base".parse().unwrap(), &image.descriptor).unwrap();
-        drop(lease);
-        fs::create_dir(directory.path().join("context")).unwrap();
-        fs::create_dir(directory.path().join("outside")).unwrap();
-        Some(Self { directory, store, snapshots, cache })
-    }
-
-    fn context(&self) -> PathBuf {
-        self.directory.path().join("context")
-    }
-
+impl Bench<Scripted> {
+    /// A directory that no build has a way to.
     fn outside(&self) -> PathBuf {
-        self.directory.path().join("outside")
-    }
-
-    fn build(&self, dockerfile: &str) -> Result<Built, Error> {
-        let build = Build::new(dockerfile.into(), Context::directory(self.context())?);
-        let builder = Builder {
-            store: &self.store,
-            snapshots: &self.snapshots,
-            cache: &self.cache,
-            images: &self.store,
-            runner: &Scripted,
-            fetch: None,
-            output: &(),
-        };
-        let _lease = self.store.lease()?;
-        builder.build(&build)
+        let outside = self.directory.path().join("outside");
+        fs::create_dir_all(&outside).unwrap();
+        outside
     }
 
     /// What is wrong, with all causes.
@@ -123,7 +85,7 @@ impl Bench {
 
 #[test]
 fn a_link_of_the_image_leads_no_copy_out_of_its_root() {
-    let Some(bench) = Bench::new() else { return };
+    let Some(bench) = Bench::new(Scripted) else { return };
     fs::write(bench.context().join("f"), "content").unwrap();
     let outside = bench.outside();
     for (number, target) in
@@ -146,7 +108,7 @@ fn a_link_of_the_image_leads_no_copy_out_of_its_root() {
 
 #[test]
 fn a_link_of_a_stage_takes_nothing_from_the_host() {
-    let Some(bench) = Bench::new() else { return };
+    let Some(bench) = Bench::new(Scripted) else { return };
     let secret = bench.outside().join("secret");
     fs::write(&secret, "of the host").unwrap();
     let said = bench.refused(&format!(
@@ -158,7 +120,7 @@ fn a_link_of_a_stage_takes_nothing_from_the_host() {
 
 #[test]
 fn databases_of_users_that_are_no_files_are_refused() {
-    let Some(bench) = Bench::new() else { return };
+    let Some(bench) = Bench::new(Scripted) else { return };
     fs::write(bench.context().join("f"), "").unwrap();
     for (command, reason) in [
         ("\"fifo\", \"etc/passwd\"", "not a regular file"),
@@ -172,7 +134,7 @@ fn databases_of_users_that_are_no_files_are_refused() {
 
 #[test]
 fn archives_reach_nothing_outside_of_their_destination() {
-    let Some(bench) = Bench::new() else { return };
+    let Some(bench) = Bench::new(Scripted) else { return };
     let tree = bench.directory.path().join("tree");
     fs::create_dir_all(tree.join("real")).unwrap();
     fs::write(tree.join("real/f"), "x").unwrap();
@@ -194,7 +156,7 @@ fn archives_reach_nothing_outside_of_their_destination() {
 
 #[test]
 fn a_context_is_left_by_no_path() {
-    let Some(bench) = Bench::new() else { return };
+    let Some(bench) = Bench::new(Scripted) else { return };
     let secret = bench.outside().join("secret");
     fs::write(&secret, "of the host").unwrap();
     let context = bench.context();
@@ -222,7 +184,7 @@ fn a_context_is_left_by_no_path() {
 
 #[test]
 fn patterns_that_multiply_are_matched_in_bounded_time() {
-    let Some(bench) = Bench::new() else { return };
+    let Some(bench) = Bench::new(Scripted) else { return };
     let context = bench.context();
     let deep = context.join(["a"; 60].join("/"));
     fs::create_dir_all(&deep).unwrap();
@@ -234,7 +196,7 @@ fn patterns_that_multiply_are_matched_in_bounded_time() {
 
 #[test]
 fn a_context_from_an_archive_is_held_to_its_own_folder() {
-    let Some(bench) = Bench::new() else { return };
+    let Some(bench) = Bench::new(Scripted) else { return };
     let tree = bench.directory.path().join("tree");
     fs::create_dir_all(&tree).unwrap();
     symlink(bench.outside(), tree.join("door")).unwrap();
