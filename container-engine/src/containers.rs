@@ -424,6 +424,12 @@ fn check(options: &ContainerOptions, image: &Image) -> Result<(), Error> {
     {
         return Err(Error::setting("host name", hostname, "it has 1 to 63 characters and no blanks"));
     }
+    for (what, words) in [("search domain", &options.dns_search), ("resolver option", &options.dns_options)] {
+        // they stand in one line of resolv.conf
+        if let Some(word) = words.iter().find(|word| word.is_empty() || word.contains(char::is_whitespace)) {
+            return Err(Error::setting(what, word, "it is one word"));
+        }
+    }
     for variable in &options.env {
         if variable.is_empty() || variable.starts_with('=') || variable.contains('\0') {
             return Err(Error::setting("environment variable", variable, "the form is NAME=value"));

@@ -5,7 +5,7 @@ use container_ns::CapSet;
 use container_runtime::{Console, Exec, ExecUser, Running, Signal, Stdio};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
-use crate::containers::container_id;
+use crate::containers::{container_id, decode};
 use crate::poll::register;
 use crate::{Engine, Error, user};
 
@@ -113,7 +113,7 @@ impl Engine {
         let named = self.images.find(&row.image_id)?;
         let mut directories = vec![self.container_root(&row.id).join("upper")];
         directories.extend(self.snapshots.layers(&named.image).unwrap_or_default().into_iter().rev());
-        user::resolve(&Layers::open(&directories)?, name)
+        user::resolve(&Layers::open(&directories)?, name, &decode(row)?.group_add)
     }
 }
 

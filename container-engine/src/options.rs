@@ -38,6 +38,8 @@ pub struct ContainerOptions {
     pub hostname: Option<String>,
     /// A terminal of its own.
     pub tty: bool,
+    /// Further groups, by the image's names or by number, that its processes are in.
+    pub group_add: Vec<String>,
     /// Columns and rows that its terminal has from the start.
     pub console_size: Option<(u16, u16)>,
     /// Standard input stays open.
@@ -60,6 +62,8 @@ pub struct ContainerOptions {
     pub dns: Vec<IpAddr>,
     /// Search domains instead of the host's.
     pub dns_search: Vec<String>,
+    /// Options of the resolver instead of the host's, as `ndots:2`; resolv.conf(5) has them.
+    pub dns_options: Vec<String>,
     /// Further names for other containers, for this one alone: a container's name or id, and the name.
     pub links: Vec<(String, String)>,
     /// Containers whose volumes and bind mounts it gets too: a name or id, and `:ro` for them to be read-only.

@@ -103,7 +103,8 @@ impl Engine {
         let image = &named.image.config.config;
         let seen: Vec<&PathBuf> = std::iter::once(&upper).chain(layers.iter().rev()).collect();
         let view = Layers::open(&seen)?;
-        let identity = user::resolve(&view, options.user.as_deref().unwrap_or(&image.user))?;
+        let identity =
+            user::resolve(&view, options.user.as_deref().unwrap_or(&image.user), &options.group_add)?;
         let networks = self.attachments(row, &options, image)?;
         let mut mounts = self.engine_files(row, &options, &networks)?;
         mounts.extend(self.volume_mounts(&row.id, &options, &layers)?);
@@ -299,6 +300,8 @@ impl Engine {
         let host_resolv = fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
         let resolv = container_net::names::ResolvConf::parse(&host_resolv);
         let search = if options.dns_search.is_empty() { resolv.search } else { options.dns_search.clone() };
+        let resolver =
+            if options.dns_options.is_empty() { resolv.options } else { options.dns_options.clone() };
         let servers = if !networks.is_empty() {
             vec!["127.0.0.11".to_owned()]
         } else if options.dns.is_empty() {
@@ -307,7 +310,7 @@ impl Engine {
             options.dns.iter().map(ToString::to_string).collect()
         };
         let mut lines: Vec<String> = servers.iter().map(|server| format!("nameserver {server}")).collect();
-        for (word, values) in [("search", &search), ("options", &resolv.options)] {
+        for (word, values) in [("search", &search), ("options", &resolver)] {
             if !values.is_empty() {
                 lines.push(format!("{word} {}", values.join(" ")));
             }

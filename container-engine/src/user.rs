@@ -20,10 +20,11 @@ pub struct Identity {
     pub home: String,
 }
 
-/// Finds out who `text` (`user`, `uid`, `user:group`; empty for root) is in an image, by its own databases.
+/// Finds out who `text` (`user`, `uid`, `user:group`; empty for root) is in an image, by its own databases. Who it is
+/// is in the groups `more` too, names or numbers.
 ///
 /// The databases are input: they are read inside the root, only if they are regular files, and within a limit.
-pub(crate) fn resolve(layers: &Layers, text: &str) -> Result<Identity, Error> {
+pub(crate) fn resolve(layers: &Layers, text: &str, more: &[String]) -> Result<Identity, Error> {
     let (user, group) = match text.split_once(':') {
         Some((user, group)) => (user, Some(group)),
         None => (text, None),
@@ -43,18 +44,7 @@ pub(crate) fn resolve(layers: &Layers, text: &str) -> Result<Identity, Error> {
     };
     let mut supplementary = Vec::new();
     match group {
-        Some(group) if !group.is_empty() => {
-            gid = match number(group, "group", text) {
-                Ok(gid) => gid,
-                Err(error) if group.bytes().all(|b| b.is_ascii_digit()) => return Err(error),
-                Err(_) => groups
-                    .lines()
-                    .filter_map(Group::parse)
-                    .find(|entry| entry.name == group)
-                    .map(|entry| entry.gid)
-                    .ok_or_else(|| missing("group", group, GROUP))?,
-            };
-        }
+        Some(group) if !group.is_empty() => gid = find_group(&groups, group, text)?,
         _ if !name.is_empty() => {
             let member = |entry: &Group<'_>| entry.members.split(',').any(|member| member.trim() == name);
             supplementary =
@@ -62,10 +52,27 @@ pub(crate) fn resolve(layers: &Layers, text: &str) -> Result<Identity, Error> {
         }
         _ => {}
     }
+    for group in more {
+        supplementary.push(find_group(&groups, group, group)?);
+    }
     supplementary.sort_unstable();
     supplementary.dedup();
     let home = if home.starts_with('/') { home } else { "/" };
     Ok(Identity { uid, gid, groups: supplementary, home: home.to_owned() })
+}
+
+/// The number of `group`, a name in the database `groups` or a number; `whole` is what it was a part of.
+fn find_group(groups: &str, group: &str, whole: &str) -> Result<u32, Error> {
+    match number(group, "group", whole) {
+        Err(error) if group.bytes().all(|b| b.is_ascii_digit()) => Err(error),
+        Err(_) => groups
+            .lines()
+            .filter_map(Group::parse)
+            .find(|entry| entry.name == group)
+            .map(|entry| entry.gid)
+            .ok_or_else(|| missing("group", group, GROUP)),
+        found => found,
+    }
 }
 
 fn read(layers: &Layers, path: &str) -> Result<String, Error> {
@@ -135,7 +142,7 @@ mod tests {
             "root:x:0:0:root:/root:/bin/sh\nredis:x:100:101::/var/lib/redis:\nbroken\n0:x:7:7::/seven:\n",
             "root:x:0:\nredis:x:101:\nwheel:x:10:root,redis\n",
         );
-        let id = |text: &str| resolve(&layers, text).unwrap();
+        let id = |text: &str| resolve(&layers, text, &[]).unwrap();
         let redis = Identity { uid: 100, gid: 101, groups: vec![10], home: "/var/lib/redis".to_owned() };
         assert_eq!(id("redis"), redis);
         assert_eq!(id("100"), redis);
@@ -145,7 +152,13 @@ mod tests {
         assert_eq!(id("1234"), Identity { uid: 1234, gid: 0, groups: vec![], home: "/".to_owned() });
         assert_eq!(id("1234:5678").gid, 5678);
         for bad in ["nobody", "redis:nogroup", "4294967296", "2147483648", "0:4294967295", "-1", "redis:-1"] {
-            assert!(resolve(&layers, bad).is_err(), "{bad}");
+            assert!(resolve(&layers, bad, &[]).is_err(), "{bad}");
+        }
+        let more = |group: &str| resolve(&layers, "redis", &[group.to_owned(), "wheel".to_owned()]);
+        assert_eq!(more("root").unwrap().groups, [0, 10]);
+        assert_eq!(more("4000").unwrap().groups, [10, 4000]);
+        for bad in ["nogroup", "-1", "2147483648", ""] {
+            assert!(more(bad).is_err(), "{bad}");
         }
     }
 
@@ -154,9 +167,9 @@ mod tests {
         let (directory, layers) = image("", "");
         std::fs::remove_file(directory.path().join("etc/passwd")).unwrap();
         std::os::unix::fs::symlink("/proc/self/environ", directory.path().join("etc/passwd")).unwrap();
-        assert_eq!(resolve(&layers, "7").unwrap().uid, 7, "the link leads to nothing inside the image");
+        assert_eq!(resolve(&layers, "7", &[]).unwrap().uid, 7, "the link leads to nothing inside the image");
         std::fs::remove_file(directory.path().join("etc/passwd")).unwrap();
         std::fs::create_dir(directory.path().join("etc/passwd")).unwrap();
-        assert!(resolve(&layers, "7").is_err());
+        assert!(resolve(&layers, "7", &[]).is_err());
     }
 }

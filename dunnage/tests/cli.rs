@@ -278,6 +278,11 @@ fn limits_and_rights_are_what_was_asked_for() {
         "b c\n/tmp\nnamed\n"
     );
     assert_eq!(run(&["-u", "web"], "id -u; id -G"), "33\n44 55\n");
+    assert_eq!(run(&["-u", "web", "--group-add", "4000", "--group-add", "55"], "id -G"), "44 55 4000\n");
+    assert_eq!(
+        run(&["--dns-option", "ndots:2", "--dns-search", "a.test"], "tail -n 2 /etc/resolv.conf"),
+        "search a.test\noptions ndots:2\n"
+    );
     assert_eq!(run(&["--ulimit", "nofile=64:128"], "ulimit -n"), "64\n");
     assert_eq!(
         run(&["--security-opt", "no-new-privileges"], "grep NoNewPrivs /proc/self/status"),
@@ -423,6 +428,8 @@ fn bad_input_is_one_clear_error_with_dockers_exit_code() {
         (with(&["--name", "taken", "bb", "true"]), 125, "already in use"),
         (with(&["--name=-x", "bb", "true"]), 125, "name"),
         (with(&["--user", "nobody", "bb", "true"]), 125, "unable to find user"),
+        (with(&["--group-add", "nobodies", "bb", "true"]), 125, "nobodies"),
+        (with(&["--dns-option", "a\nb", "bb", "true"]), 125, "one word"),
         (with(&["--cap-add", "NOT_ONE", "bb", "true"]), 125, "NOT_ONE"),
         (with(&["--memory", "1k", "bb", "true"]), 125, "6 MiB"),
         (with(&["--memory", "lots", "bb", "true"]), 125, "lots"),

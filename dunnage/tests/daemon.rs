@@ -107,6 +107,10 @@ fn the_stock_client_runs_containers_through_their_whole_life() {
     assert!(daemon.ok(&["ps", "-a"]).contains("Exited (3)"));
     let logs = daemon.output(&["logs", "three"]);
     assert_eq!((logs.stdout.as_slice(), logs.stderr.as_slice()), (b"out\n".as_slice(), b"err\n".as_slice()));
+    let script = "id -G; cat /etc/resolv.conf";
+    let more = ["run", "--rm", "--group-add", "4000", "--dns-option", "ndots:2", "bb", "sh", "-c", script];
+    let said = daemon.ok(&more);
+    assert!(said.contains(" 4000\n") && said.contains("options ndots:2\n"), "{said}");
     // standard input, all of it
     let mut cat = daemon.client(&["run", "-i", "--rm", "bb", "cat"]);
     let mut child = cat.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();

@@ -336,7 +336,8 @@ fn host_config(options: &mut ContainerOptions, mut host: Fields) -> Result<(), F
         text.parse().map_err(|_| Fault::bad(format!("HostConfig.Dns: {text:?} is no address")))
     };
     options.dns = host.texts("Dns")?.into_iter().map(address).collect::<Result<_, _>>()?;
-    options.dns_search = host.texts("DnsSearch")?;
+    (options.dns_search, options.dns_options) = (host.texts("DnsSearch")?, host.texts("DnsOptions")?);
+    options.group_add = host.texts("GroupAdd")?;
     options.extra_hosts = host_entries(&host.texts("ExtraHosts")?)?;
     (options.seccomp, options.no_new_privileges) = security(&host.texts("SecurityOpt")?)?;
     for mut limit in host.objects("Ulimits")? {

@@ -43,6 +43,9 @@ pub(crate) struct ContainerArgs {
     /// User, as name or number, and group
     #[arg(short, long, value_name = "USER[:GROUP]")]
     user: Option<String>,
+    /// A further group, as name or number
+    #[arg(long, value_name = "GROUP")]
+    group_add: Vec<String>,
     /// Working directory
     #[arg(short, long, value_name = "DIR")]
     workdir: Option<String>,
@@ -76,6 +79,9 @@ pub(crate) struct ContainerArgs {
     /// Search domain
     #[arg(long, value_name = "DOMAIN")]
     dns_search: Vec<String>,
+    /// Option of the resolver, as ndots:2
+    #[arg(long, visible_alias = "dns-opt", value_name = "OPTION")]
+    dns_option: Vec<String>,
     /// Know a container by a further name: CONTAINER[:NAME]
     #[arg(long, value_name = "LINK")]
     link: Vec<String>,
@@ -197,6 +203,7 @@ impl ContainerArgs {
             env: environment(&self.env_file, &self.env)?,
             labels: pairs("label", &self.label, true)?,
             user: self.user.clone(),
+            group_add: self.group_add.clone(),
             working_dir: self.workdir.clone(),
             hostname: self.hostname.clone(),
             tty: self.tty,
@@ -211,6 +218,7 @@ impl ContainerArgs {
             extra_hosts: host_entries(&self.add_host)?,
             dns: self.dns.clone(),
             dns_search: self.dns_search.clone(),
+            dns_options: self.dns_option.clone(),
             links: self.link.iter().map(|text| link(text)).collect(),
             volumes_from: self.volumes_from.clone(),
             mounts: self.mounts()?,
