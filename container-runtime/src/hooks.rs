@@ -51,8 +51,16 @@ fn run_one(hook: &Hook, state: &[u8], bundle: &Path) -> Result<(), HookFailure> 
         }
     }
     command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
+    // a group of its own: what a shell started for it ends with it
+    command.process_group(0);
     let mut child = command.spawn().map_err(HookFailure::Run)?;
     let done = attend(&mut child, state, timeout(hook));
+    if let Err(HookFailure::Timeout(_)) = done
+        && let Some(group) = Pid::from_raw(child.id().cast_signed())
+    {
+        // its first process is not waited for yet, so the number is its own
+        let _ = rustix::process::kill_process_group(group, rustix::process::Signal::KILL);
+    }
     if done.is_err() {
         // it may have ended meanwhile; the error that led here is the one to report
         let _ = child.kill();

@@ -7,11 +7,12 @@ use std::io::{IoSliceMut, Read as _};
 use std::mem::MaybeUninit;
 use std::os::unix::net::UnixListener;
 use std::process::Stdio;
+use std::time::{Duration, Instant};
 
 use container_runtime::{Create, Error, Exec};
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
 use serde_json::{Value, json};
-use support::{World, eventually, finish, say, text};
+use support::{PATIENCE, World, eventually, finish, say, text};
 
 #[test]
 fn a_container_is_created_started_seen_killed_and_deleted() {
@@ -207,7 +208,7 @@ fn all_six_kinds_of_hooks_run_at_their_points_with_the_state() {
 fn a_hook_that_fails_or_hangs_stops_the_creation_and_leaves_nothing() {
     let Some(world) = World::new("badhook") else { return };
     for (script, said) in
-        [("echo why >&2; exit 3", "exit status: 3: why"), ("sleep 100", "did not end within 1s")]
+        [("echo why >&2; exit 3", "exit status: 3: why"), ("sleep 97531 & wait", "did not end within 1s")]
     {
         let mut config = world.config("true");
         config["hooks"] = json!({"createRuntime": [{"path": "/bin/sh", "args": ["sh", "-c", script], "env": ["PATH=/bin:/usr/bin"], "timeout": 1}]});
@@ -217,6 +218,18 @@ fn a_hook_that_fails_or_hangs_stops_the_creation_and_leaves_nothing() {
         assert!(errors.contains("createRuntime[0]") && errors.contains(said), "{errors}");
         assert_eq!(world.ok(&["list", "-q"]), "");
         assert!(world.cgroup().is_none_or(|group| group.processes().expect("processes").is_empty()));
+    }
+    // not even what its shell has started; who was killed may take a moment to go
+    let alive = || {
+        fs::read_dir("/proc")
+            .expect("/proc")
+            .flatten()
+            .any(|entry| fs::read(entry.path().join("cmdline")).is_ok_and(|words| words == b"sleep\097531\0"))
+    };
+    let end = Instant::now() + PATIENCE;
+    while alive() {
+        assert!(Instant::now() < end, "the hook's child is still there");
+        std::thread::sleep(Duration::from_millis(5));
     }
 }
 
