@@ -1,17 +1,14 @@
-//! What registries are asked beside images: catalogue, referrers, search; and who we say we are: helpers, certificates.
+//! What registries are asked beside images: catalogue, referrers, search; and who we say we are: helpers.
 #![cfg(feature = "registry")]
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
-use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use container_image::{
-    Credential, Credentials, Digest, Error, Helper, Http, HttpOptions, Reference, Registry, Request,
-    Transport,
+    Credential, Credentials, Digest, Error, Helper, Http, HttpOptions, Reference, Registry,
 };
 
 /// A server whose answers are a table: path and query, then status, further headers and body.
@@ -179,69 +176,4 @@ fn a_helper_is_asked_for_the_registries_that_the_file_names_it_for() {
         Some(Credential::IdentityToken("x".to_owned()))
     );
     assert_eq!(Credential::of_helper("credentials not found"), None);
-}
-
-#[test]
-fn a_registry_that_asks_who_we_are_gets_our_certificate() {
-    let directory = tempfile::tempdir().unwrap();
-    let openssl = |words: &str| {
-        let mut command = Command::new("openssl");
-        command.args(words.split(' ')).current_dir(directory.path()).stdin(Stdio::null());
-        command.stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok_and(|status| status.success())
-    };
-    if !openssl("version") {
-        eprintln!("skipped: openssl is not installed");
-        return;
-    }
-    let key = "-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes";
-    fs::write(directory.path().join("names"), "subjectAltName=IP:127.0.0.1").unwrap();
-    assert!(openssl(&format!("req -x509 {key} -keyout ca.key -out ca.pem -subj /CN=dnt -days 2")));
-    for name in ["server", "person"] {
-        assert!(openssl(&format!("req {key} -keyout {name}.key -out {name}.csr -subj /CN={name}")));
-        assert!(openssl(&format!(
-            "x509 -req -in {name}.csr -CA ca.pem -CAkey ca.key -CAcreateserial -out {name}.pem -days 2 -extfile names"
-        )));
-    }
-    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let mut server = Command::new("openssl")
-        .args([
-            "s_server",
-            "-www",
-            "-quiet",
-            "-cert",
-            "server.pem",
-            "-key",
-            "server.key",
-            "-CAfile",
-            "ca.pem",
-        ])
-        .args(["-Verify", "1", "-verify_return_error", "-accept", &port.to_string()])
-        .current_dir(directory.path())
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
-    let begun = Instant::now();
-    while TcpStream::connect(("127.0.0.1", port)).is_err() && begun.elapsed() < Duration::from_secs(20) {
-        std::thread::yield_now();
-    }
-    let read = |name: &str| fs::read(directory.path().join(name)).unwrap();
-    let ask = |identity: Option<Vec<u8>>| {
-        let five = Duration::from_secs(5);
-        let roots = Some(read("ca.pem"));
-        let options = HttpOptions { connect: five, stall: five, roots, identity, ..HttpOptions::default() };
-        let url = format!("https://127.0.0.1:{port}/");
-        let body = container_image::Body::Empty;
-        let request = Request { method: "GET", url: &url, headers: Vec::new(), body };
-        Http::new(&options).and_then(|http| http.send(request)).map(|answer| answer.status)
-    };
-    let known = ask(Some([read("person.pem"), read("person.key")].concat()));
-    let unknown = ask(None);
-    let keyless = ask(Some(read("person.pem")));
-    server.kill().unwrap();
-    server.wait().unwrap();
-    assert_eq!(known.unwrap(), 200);
-    assert!(unknown.is_err(), "a server that wants a certificate took none");
-    assert_eq!(keyless.unwrap_err().kind(), std::io::ErrorKind::InvalidInput);
 }
