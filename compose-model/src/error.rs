@@ -78,6 +78,14 @@ pub enum Error {
         /// The distance of the fault from the start of the text, in bytes.
         offset: usize,
     },
+    /// An edit of a [`Document`](crate::Document) that cannot be made; nothing has changed.
+    #[error("cannot change `{path}`: {reason}")]
+    Edit {
+        /// The place, its keys joined by dots.
+        path: String,
+        /// Why not.
+        reason: &'static str,
+    },
     /// The project has errors; how many, and the first of them.
     #[error("{count} errors, the first: {first}")]
     Invalid {

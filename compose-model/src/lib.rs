@@ -1,7 +1,7 @@
 //! The [Compose Specification](https://github.com/compose-spec/compose-spec/blob/main/spec.md): load, merge, check, print and plan.
 //!
 //! It loads what `docker compose` loads: variables are put in, `.env`, `extends`, `include`, several files,
-//! `!reset` and `!override`, profiles, short and long forms. It says everything that is wrong in one run, each
+//! `!reset` and `!override`, profiles, short and long forms. A [`Document`] changes a file in place and keeps its comments. It says everything that is wrong in one run, each
 //! finding with file, line, column, key, what was expected and what to write instead. And it plans: from a project and
 //! what is there, the steps that make one of the other.
 //!
@@ -44,6 +44,7 @@
 mod check;
 mod config;
 mod diagnostic;
+mod document;
 mod dotenv;
 mod error;
 mod extends;
@@ -66,6 +67,7 @@ pub mod yaml;
 
 pub use config::tree_to_yaml;
 pub use diagnostic::{Diagnostic, Severity};
+pub use document::Document;
 pub use dotenv::{Quoting, variables};
 pub use error::Error;
 pub use files::{Files, MemoryFiles, NoFiles, SystemFiles};

@@ -4,6 +4,7 @@ mod print;
 
 pub use parse::{Budget, parse};
 pub(crate) use parse::{resolve, too_large};
+pub(crate) use print::{to_flow, to_lines};
 pub use print::{to_json, to_yaml};
 
 use crate::map::Map;
@@ -123,6 +124,15 @@ impl Node {
     /// Whether it is null.
     pub fn is_null(&self) -> bool {
         self.value == Value::Null
+    }
+
+    /// Whether it is a list or a mapping that holds something.
+    pub(crate) fn is_block(&self) -> bool {
+        match &self.value {
+            Value::List(items) => !items.is_empty(),
+            Value::Map(map) => !map.is_empty(),
+            _ => false,
+        }
     }
 
     /// What stands under a key, when the node is a mapping that has it.

@@ -1,5 +1,5 @@
 //! From tree to text: YAML as Docker prints it, and JSON.
-use super::{Node, Value, resolve};
+use super::{Node, Tag, Value, resolve};
 use std::fmt::Write as _;
 
 /// The tree as YAML, block style, lists indented by two.
@@ -14,6 +14,60 @@ pub fn to_yaml(node: &Node) -> String {
         }
     }
     out
+}
+
+/// The tree in lines that begin `indent` blanks from the left, without the end of the last line.
+pub(crate) fn to_lines(node: &Node, indent: usize) -> String {
+    let mut out = String::new();
+    if node.is_block() {
+        block(&mut out, node, indent);
+        out.truncate(out.trim_end_matches('\n').len());
+    } else {
+        inline(&mut out, node, indent);
+    }
+    out
+}
+
+/// The tree in one line, as it may stand inside of brackets.
+pub(crate) fn to_flow(node: &Node) -> String {
+    let mut out = String::new();
+    flow(&mut out, node);
+    out
+}
+
+fn flow(out: &mut String, node: &Node) {
+    out.push_str(tag(node).trim_start());
+    match &node.value {
+        Value::Text(text) if plain(text) && !text.contains(':') => out.push_str(text),
+        Value::Text(text) => quoted(out, text),
+        Value::List(items) => {
+            out.push('[');
+            for (at, item) in items.iter().enumerate() {
+                out.push_str(if at > 0 { ", " } else { "" });
+                flow(out, item);
+            }
+            out.push(']');
+        }
+        Value::Map(map) => {
+            out.push('{');
+            for (at, (key, member)) in map.iter().enumerate() {
+                out.push_str(if at > 0 { ", " } else { "" });
+                flow(out, &Node::text(key));
+                out.push_str(": ");
+                flow(out, &member.node);
+            }
+            out.push('}');
+        }
+        _ => scalar(out, node, 0),
+    }
+}
+
+fn tag(node: &Node) -> &'static str {
+    match node.tag {
+        Some(Tag::Reset) => " !reset ",
+        Some(Tag::Override) => " !override ",
+        None => "",
+    }
 }
 
 fn block(out: &mut String, node: &Node, indent: usize) {
@@ -59,20 +113,14 @@ fn entry(out: &mut String, key: &str, node: &Node, indent: usize) {
         quoted(out, key);
     }
     out.push(':');
-    match &node.value {
-        Value::Map(map) if !map.is_empty() => {
-            out.push('\n');
-            block(out, node, indent + 2);
-        }
-        Value::List(items) if !items.is_empty() => {
-            out.push('\n');
-            block(out, node, indent + 2);
-        }
-        _ => {
-            out.push(' ');
-            inline(out, node, indent);
-            out.push('\n');
-        }
+    if node.is_block() {
+        out.push_str(tag(node).trim_end());
+        out.push('\n');
+        block(out, node, indent + 2);
+    } else {
+        out.push(' ');
+        inline(out, node, indent);
+        out.push('\n');
     }
 }
 
@@ -81,6 +129,11 @@ fn pad(out: &mut String, indent: usize) {
 }
 
 fn inline(out: &mut String, node: &Node, indent: usize) {
+    out.push_str(tag(node).trim_start());
+    scalar(out, node, indent);
+}
+
+fn scalar(out: &mut String, node: &Node, indent: usize) {
     match &node.value {
         Value::Null => out.push_str("null"),
         Value::Bool(value) => out.push_str(if *value { "true" } else { "false" }),
@@ -233,7 +286,7 @@ fn json(out: &mut String, node: &Node, indent: usize) {
             pad(out, indent);
             out.push('}');
         }
-        _ => inline(out, node, 0),
+        _ => scalar(out, node, 0),
     }
 }
 
