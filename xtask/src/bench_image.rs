@@ -5,12 +5,12 @@
 //! the file system is synced, so that nobody pays for what another has written.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
 use crate::bench::Worker;
-use crate::bench_layers::layers;
+use crate::bench_layers::{layers, own_layers};
 use crate::bench_sides::{Options, Side, interleave, time};
 use crate::bench_table::print_comparisons;
 use crate::process::{Show, run as run_program};
@@ -38,11 +38,11 @@ const SINK: &str = "127.0.0.1:5001";
 
 /// The command. Without `--inside` it only makes the namespaces and calls itself.
 pub(crate) fn run(options: &[&str]) -> Result<bool, Failure> {
-    let Options { rounds, inside, only } = Options::read("image", options, 5, 2)?;
+    let Options { rounds, inside, only, archive } = Options::read("image", options, 5, 2)?;
     let workspace = Workspace::find()?;
     let place = workspace.target.join("bench-image");
     if inside {
-        return measure(&workspace, &place, rounds, &only);
+        return measure(&workspace, &place, rounds, &only, &archive);
     }
     for wish in apt::wishes(&workspace, &PACKAGES) {
         println!("{wish}");
@@ -63,17 +63,24 @@ pub(crate) fn run(options: &[&str]) -> Result<bool, Failure> {
     let script = "rm -f \"$2\" && truncate -s 24G \"$2\" && \
         mkfs.ext4 -q -F -E lazy_itable_init=0,lazy_journal_init=0 \"$2\" && mount -o loop \"$2\" \"$1\" && \
         losetup --direct-io=on \"$(findmnt -no SOURCE \"$1\")\"; \
-        rm -f \"$2\" && ip link set lo up && \"$3\" bench image --inside --rounds \"$4\" --only \"$5\"";
+        rm -f \"$2\" && ip link set lo up && \"$3\" bench image --inside --rounds \"$4\" --only \"$5\" --archive \"$6\"";
     let mut again = Command::new("unshare");
     // the first process of its own numbers: with it, everything ends that was started
     again.args(["--mount", "--net", "--pid", "--fork", "--kill-child", "--mount-proc"]);
     again.args(["--propagation", "private", "sh", "-c", script, "sh"]);
     again.arg(&place).arg(&disk).arg(std::env::current_exe()?).arg(rounds.to_string()).arg(only);
+    again.arg(if archive.is_empty() { PathBuf::new() } else { fs::canonicalize(archive)? });
     let ended = run_program(again, MINUTE * 60, &workspace.log("bench-image"), Show::All)?;
     Ok(ended.success())
 }
 
-fn measure(workspace: &Workspace, place: &Path, rounds: u32, only: &str) -> Result<bool, Failure> {
+fn measure(
+    workspace: &Workspace,
+    place: &Path,
+    rounds: u32,
+    only: &str,
+    archive: &str,
+) -> Result<bool, Failure> {
     let here = place.to_str().ok_or("the target folder is not UTF-8")?;
     let release = workspace.target.join("release");
     let program = |name: &str| release.join(name).display().to_string();
@@ -95,7 +102,11 @@ fn measure(workspace: &Workspace, place: &Path, rounds: u32, only: &str) -> Resu
     let ctr = format!("ctr -a {here}/docker-run/containerd/containerd.sock");
 
     println!("making the image");
-    layers(place)?;
+    if archive.is_empty() {
+        layers(place)?;
+    } else {
+        own_layers(place, Path::new(archive))?;
+    }
     let background =
         |command: &str, log: &str| format!("setsid {command} > {here}/{log}.log 2>&1 < /dev/null &");
     for (port, name) in [("5000", "source"), ("5001", "sink")] {
@@ -172,7 +183,9 @@ fn measure(workspace: &Workspace, place: &Path, rounds: u32, only: &str) -> Resu
             "tar, plain",
             true,
             format!("rm -rf {here}/u3; mkdir {here}/u3"),
-            format!("for i in 1 2 3; do tar --numeric-owner -C {here}/u3 -xf {here}/layer$i.tar; done"),
+            format!(
+                "for i in $(seq $(ls {here}/layer*.tar | wc -l)); do tar --numeric-owner -C {here}/u3 -xf {here}/layer$i.tar; done"
+            ),
         ),
     ];
     let empty = format!("rm -rf {here}/sink/docker");
@@ -269,12 +282,12 @@ fn measure(workspace: &Workspace, place: &Path, rounds: u32, only: &str) -> Resu
     }
     let bounds = [
         side("inflate", false, String::new(), format!("{limits} inflate {here}/layout/blobs/sha256/*")),
-        side("sha256 of the plain", false, String::new(), format!("{limits} hash {here}/layer?.tar")),
+        side("sha256 of the plain", false, String::new(), format!("{limits} hash {here}/layer*.tar")),
         side(
             "write of the plain",
             false,
             format!("rm -f {here}/w"),
-            format!("{limits} write {here}/w {here}/layer?.tar"),
+            format!("{limits} write {here}/w {here}/layer*.tar"),
         ),
     ];
 
@@ -295,15 +308,19 @@ fn measure(workspace: &Workspace, place: &Path, rounds: u32, only: &str) -> Resu
     say("push", &pushes, &[1.0, 1.0, 1.0], &mut ours, &mut peers);
     say("save", &saves, &[1.0, 1.0, 1.0], &mut ours, &mut peers);
     say("load", &loads, &[1.0, 1.0, 1.0], &mut ours, &mut peers);
-    if CHANGES.iter().any(|title| title.contains(only)) {
+    // what is changed lies in the image made here
+    let changes = archive.is_empty() && CHANGES.iter().any(|title| title.contains(only));
+    if changes {
         ours.shell(&format!("{cli} {}", make(&cli)))?;
         peers.shell(&format!("{podman} {}", make(&podman)))?;
         if has_docker {
             peers.shell(&format!("{docker} {}", make(&docker)))?;
         }
     }
-    say(CHANGES[0], &diffs, &[0.2, 0.2], &mut ours, &mut peers);
-    say(CHANGES[1], &commits, &[0.25, 0.25], &mut ours, &mut peers);
+    if changes {
+        say(CHANGES[0], &diffs, &[0.2, 0.2], &mut ours, &mut peers);
+        say(CHANGES[1], &commits, &[0.25, 0.25], &mut ours, &mut peers);
+    }
     say("limits, one core", &bounds, &[9.0, 9.0], &mut ours, &mut peers);
     println!("\nfile system: ext4 with a journal, in a file by loop");
     print_comparisons(&comparisons);

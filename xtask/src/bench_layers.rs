@@ -6,7 +6,7 @@ use std::io::Write as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::Failure;
 
@@ -131,6 +131,30 @@ pub(crate) fn layers(place: &Path) -> Result<(), Failure> {
     let mut command = Command::new("tar");
     command.arg("-C").arg(place).arg("-cf").arg(place.join("image.tar"));
     told(command.args(["manifest.json", "config.json", "layer1.tar", "layer2.tar", "layer3.tar"]))?;
+    Ok(())
+}
+
+/// The same files of an archive that `docker save` or `dunnage save` wrote; its layers are numbered from the lowest on.
+pub(crate) fn own_layers(place: &Path, archive: &Path) -> Result<(), Failure> {
+    fs::copy(archive, place.join("image.tar"))?;
+    let taken = |name: &str| {
+        let mut command = Command::new("tar");
+        command.arg("-xOf").arg(archive).arg(name);
+        command
+    };
+    let manifest: Value = serde_json::from_str(&told(&mut taken("manifest.json"))?)?;
+    let layers = manifest[0]["Layers"].as_array().ok_or("manifest.json of the archive has no layers")?;
+    for (index, layer) in layers.iter().enumerate() {
+        let name = layer.as_str().ok_or("a layer without a name in manifest.json")?;
+        let packed = place.join("packed");
+        let taken = taken(name).stdin(Stdio::null()).stdout(fs::File::create(&packed)?).status()?;
+        let plain = fs::File::create(place.join(format!("layer{}.tar", index + 1)))?;
+        let inflated = Command::new("gzip").args(["-dcf"]).arg(&packed).stdout(plain).status()?;
+        if !taken.success() || !inflated.success() {
+            return Err(format!("{name} cannot be taken from {}", archive.display()).into());
+        }
+        fs::remove_file(packed)?;
+    }
     Ok(())
 }
 

@@ -21,7 +21,7 @@ const PACKAGES: [&str; 8] =
 
 /// The command. Without `--inside` it only makes the namespaces and calls itself.
 pub(crate) fn run(options: &[&str]) -> Result<bool, Failure> {
-    let Options { rounds, inside, only } = Options::read("network", options, 7, 3)?;
+    let Options { rounds, inside, only, .. } = Options::read("network", options, 7, 3)?;
     let workspace = Workspace::find()?;
     let place = workspace.target.join("bench-network");
     if inside {

@@ -19,18 +19,23 @@ pub(crate) struct Options {
     pub(crate) inside: bool,
     /// A part of the titles of what is measured; all if empty.
     pub(crate) only: String,
+    /// An archive of `docker save` that is measured instead of the image made here; none if empty.
+    pub(crate) archive: String,
 }
 
 impl Options {
     /// Reads the words after `bench NAME`, which takes `usual` rounds, and few of them with `--quick`.
     pub(crate) fn read(name: &str, words: &[&str], usual: u32, few: u32) -> Result<Self, Failure> {
-        let mut options = Self { rounds: usual, inside: false, only: String::new() };
+        let mut options = Self { rounds: usual, inside: false, only: String::new(), archive: String::new() };
         let mut words = words.iter();
         while let Some(word) = words.next() {
             match *word {
                 "--quick" => options.rounds = few,
                 "--rounds" => options.rounds = words.next().ok_or("--rounds wants a number")?.parse()?,
                 "--only" => options.only.push_str(words.next().ok_or("--only wants a word of a title")?),
+                "--archive" if name == "image" => {
+                    options.archive.push_str(words.next().ok_or("--archive wants a file")?);
+                }
                 "--inside" => options.inside = true,
                 other => return Err(format!("bench {name}: {other:?} is not known").into()),
             }

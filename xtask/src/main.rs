@@ -4,6 +4,7 @@
 
 mod apt;
 mod bench;
+mod bench_counts;
 mod bench_image;
 mod bench_layers;
 mod bench_network;
@@ -32,9 +33,10 @@ usage: cargo xtask COMMAND
   demo           Flask and Redis in two containers on a network of their own, from nothing
   bench runtime  dunnage-oci beside crun and runc, dunnage beside podman  [--rounds N] [--quick]
   bench image    pull, unpack, push, save, load, diff and commit beside podman, docker, ctr, skopeo and umoci
-                 [--rounds N] [--quick] [--only WORD]
+                 [--rounds N] [--quick] [--only WORD] [--archive FILE-OF-DOCKER-SAVE]
   bench network  networks, throughput and volumes beside podman, docker, a plain bridge and cp
-                 [--rounds N] [--quick] [--only WORD]";
+                 [--rounds N] [--quick] [--only WORD]
+  bench counts   instructions of the hot paths, beside those in benches/counts.txt  [--update]";
 
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
@@ -44,6 +46,7 @@ fn main() -> ExitCode {
         ["vm-test", only @ ..] => vm_test::run(only),
         ["demo"] => demo::run(),
         ["bench", "runtime", options @ ..] => bench::run(options),
+        ["bench", "counts", options @ ..] => bench_counts::run(options),
         ["bench", "image", options @ ..] => bench_image::run(options),
         ["bench", "network", options @ ..] => bench_network::run(options),
         ["bench-worker"] => bench::worker(),

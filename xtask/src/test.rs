@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use crate::process::{Ended, Show, adopt_orphans, end_strays, run as run_program};
 use crate::tally::Tally;
 use crate::workspace::Workspace;
-use crate::{Failure, apt, vm_test};
+use crate::{Failure, apt, bench_counts, vm_test};
 
 const MINUTE: Duration = Duration::from_secs(60);
 /// What the whole may take; `.ci/run` ends it a little later.
@@ -58,6 +58,7 @@ pub(crate) fn run() -> Result<bool, Failure> {
     let mut run = Run { workspace: Workspace::find()?, tally: Tally::default(), begin: Instant::now() };
     let mut packages = PACKAGES.to_vec();
     packages.extend(vm_test::PACKAGES);
+    packages.extend(bench_counts::PACKAGES);
     let without = apt::wishes(&run.workspace, &packages);
     run.tally.check("packages", if without.is_empty() { Ok(()) } else { Err(without.join("; ")) });
     // after the installation, which may start services of the machine
@@ -65,6 +66,7 @@ pub(crate) fn run() -> Result<bool, Failure> {
     run.nextest();
     run.doc_tests();
     run.vm();
+    run.counts();
     run.check("clippy", &["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]);
     for leaf in LEAVES {
         run.check(&format!("{leaf} alone"), &["check", "-p", leaf, "--no-default-features"]);
@@ -186,6 +188,15 @@ impl Run {
                 self.tally.add(counted);
             }
             Err(why) => self.tally.fail(format!("doc tests: {why}")),
+        }
+    }
+
+    /// Of hot paths, whose instructions are kept.
+    fn counts(&mut self) {
+        println!("[{:>4} s] bench counts", self.begin.elapsed().as_secs());
+        match bench_counts::tally(&self.workspace) {
+            Ok(counted) => self.tally.add(counted),
+            Err(failure) => self.tally.fail(format!("bench counts: {failure}")),
         }
     }
 

@@ -12,6 +12,8 @@ fn floor(name: &str) -> Option<u8> {
         "container-runtime" | "container-build" => 2,
         "container-engine" => 3,
         "dunnage" => 4,
+        // what looks at all of them, and that nothing is built on
+        "benches" | "fuzz" => 5,
         _ => return None,
     })
 }
