@@ -14,7 +14,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::bench_sides::interleave;
+use crate::bench_report::keep;
+use crate::bench_sides::{Options, interleave};
 use crate::bench_table::print_comparisons;
 use crate::process::{Show, run as run_program};
 use crate::workspace::Workspace;
@@ -45,24 +46,11 @@ pub(crate) struct Worker {
 }
 
 /// The command. Without `--inside` it only makes the namespace and calls itself.
-pub(crate) fn run(options: &[&str]) -> Result<bool, Failure> {
-    let mut rounds = 30;
-    let mut inside = false;
-    let mut words = options.iter();
-    while let Some(word) = words.next() {
-        match *word {
-            "--quick" => rounds = 5,
-            "--rounds" => rounds = words.next().ok_or("--rounds wants a number")?.parse()?,
-            "--inside" => inside = true,
-            other => return Err(format!("bench runtime: {other:?} is not known").into()),
-        }
-    }
-    if rounds == 0 {
-        return Err("--rounds 0 measures nothing".into());
-    }
+pub(crate) fn run(words: &[&str]) -> Result<bool, Failure> {
+    let options = Options::read("runtime", words, 30, 5)?;
     let workspace = Workspace::find()?;
-    if inside {
-        return measure(&workspace, rounds);
+    if options.inside {
+        return measure(&workspace, &options);
     }
     apt::needs(&workspace, &PACKAGES)?;
     println!("building with the profile dist");
@@ -75,11 +63,14 @@ pub(crate) fn run(options: &[&str]) -> Result<bool, Failure> {
     link_statically(&workspace)?;
     let folder = workspace.target.join("bench");
     fs::create_dir_all(&folder)?;
-    let rounds = rounds.to_string();
     let mut again = Command::new("unshare");
     again.args(["--mount", "--net", "--propagation", "private", "sh", "-c"]);
-    again.args(["mount -t tmpfs bench \"$1\" && ip link set lo up && exec \"$2\" bench runtime --inside --rounds \"$3\"", "sh"]);
-    again.arg(&folder).arg(std::env::current_exe()?).arg(rounds);
+    again.args(["mount -t tmpfs bench \"$1\" && ip link set lo up && shift && exec \"$@\"", "sh"]);
+    again
+        .arg(&folder)
+        .arg(std::env::current_exe()?)
+        .args(["bench", "runtime", "--inside"])
+        .args(options.words()?);
     let ended = run_program(again, MINUTE * 45, &workspace.log("bench"), Show::All)?;
     Ok(ended.success())
 }
@@ -179,7 +170,7 @@ fn words(text: &str) -> Vec<String> {
     text.split(' ').map(str::to_owned).collect()
 }
 
-fn measure(workspace: &Workspace, rounds: u32) -> Result<bool, Failure> {
+fn measure(workspace: &Workspace, options: &Options) -> Result<bool, Failure> {
     let place = workspace.target.join("bench");
     let here = place.to_str().ok_or("the target folder is not UTF-8")?;
     let dist = workspace.target.join("dist");
@@ -232,10 +223,13 @@ fn measure(workspace: &Workspace, rounds: u32) -> Result<bool, Failure> {
         ("run --rm, default bridge", &engines("")[..], &[0.1]),
     ] {
         let time = |side: &Side| if side.peer { &mut peers } else { &mut ours }.time(&side.words);
-        comparisons.push(interleave(title, sides, aims, rounds, |side| side.name, time));
+        if title.contains(&options.only) {
+            comparisons.push(interleave(title, sides, aims, options.rounds, |side| side.name, time));
+        }
     }
     println!();
     print_comparisons(&comparisons);
+    keep(workspace, "runtime", &comparisons)?;
     println!();
     for side in &runtimes[..2] {
         match peak(side, &place, if side.peer { &mut peers } else { &mut ours }) {

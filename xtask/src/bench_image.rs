@@ -5,19 +5,14 @@
 //! the file system is synced, so that nobody pays for what another has written.
 
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::Command;
-use std::time::Duration;
+use std::path::Path;
 
-use crate::bench::Worker;
+use crate::Failure;
+use crate::bench_house::{House, Peers};
 use crate::bench_layers::{layers, own_layers};
-use crate::bench_sides::{Options, Side, interleave, time};
-use crate::bench_table::print_comparisons;
-use crate::process::{Show, run as run_program};
+use crate::bench_sides::{Options, Rounds, Side};
 use crate::workspace::Workspace;
-use crate::{Failure, apt};
 
-const MINUTE: Duration = Duration::from_secs(60);
 const PACKAGES: [&str; 12] = [
     "busybox-static",
     "buildah",
@@ -36,79 +31,39 @@ const CHANGES: [&str; 2] = ["diff of 19,000 files", "commit of 19,000 files"];
 const SOURCE: &str = "127.0.0.1:5000";
 const SINK: &str = "127.0.0.1:5001";
 
-/// The command. Without `--inside` it only makes the namespaces and calls itself.
-pub(crate) fn run(options: &[&str]) -> Result<bool, Failure> {
-    let Options { rounds, inside, only, archive } = Options::read("image", options, 5, 2)?;
-    let workspace = Workspace::find()?;
-    let place = workspace.target.join("bench-image");
-    if inside {
-        return measure(&workspace, &place, rounds, &only, &archive);
-    }
-    for wish in apt::wishes(&workspace, &PACKAGES) {
-        println!("{wish}");
-    }
-    println!("building with the profile release");
-    for words in [
-        &["build", "--release", "-p", "dunnage", "-p", "container-runtime"][..],
+const HOUSE: House<'_> = House {
+    name: "image",
+    packages: &PACKAGES,
+    builds: &[
+        &["build", "--release", "-p", "dunnage", "-p", "container-runtime"],
         &["build", "--release", "-p", "container-image", "--examples"],
-    ] {
-        let ended =
-            run_program(workspace.cargo(words), MINUTE * 40, &workspace.log("bench-build"), Show::Nothing)?;
-        if !ended.success() {
-            return Err(format!("build: {}\n{}", ended.reason(), ended.last(40)).into());
-        }
-    }
-    fs::create_dir_all(&place)?;
-    let disk = workspace.target.join("bench-image.ext4");
-    let script = "rm -f \"$2\" && truncate -s 24G \"$2\" && \
-        mkfs.ext4 -q -F -E lazy_itable_init=0,lazy_journal_init=0 \"$2\" && mount -o loop \"$2\" \"$1\" && \
-        losetup --direct-io=on \"$(findmnt -no SOURCE \"$1\")\"; \
-        rm -f \"$2\" && ip link set lo up && \"$3\" bench image --inside --rounds \"$4\" --only \"$5\" --archive \"$6\"";
-    let mut again = Command::new("unshare");
-    // the first process of its own numbers: with it, everything ends that was started
-    again.args(["--mount", "--net", "--pid", "--fork", "--kill-child", "--mount-proc"]);
-    again.args(["--propagation", "private", "sh", "-c", script, "sh"]);
-    again.arg(&place).arg(&disk).arg(std::env::current_exe()?).arg(rounds.to_string()).arg(only);
-    again.arg(if archive.is_empty() { PathBuf::new() } else { fs::canonicalize(archive)? });
-    let ended = run_program(again, MINUTE * 60, &workspace.log("bench-image"), Show::All)?;
-    Ok(ended.success())
+    ],
+    size: "24G",
+};
+
+/// The command. Without `--inside` it only makes the namespaces and calls itself.
+pub(crate) fn run(words: &[&str]) -> Result<bool, Failure> {
+    let options = Options::read("image", words, 5, 2)?;
+    let workspace = Workspace::find()?;
+    if options.inside { measure(&workspace, options) } else { HOUSE.enter(&workspace, &options.words()?) }
 }
 
-fn measure(
-    workspace: &Workspace,
-    place: &Path,
-    rounds: u32,
-    only: &str,
-    archive: &str,
-) -> Result<bool, Failure> {
+fn measure(workspace: &Workspace, options: Options) -> Result<bool, Failure> {
+    let place = HOUSE.place(workspace);
     let here = place.to_str().ok_or("the target folder is not UTF-8")?;
-    let release = workspace.target.join("release");
-    let program = |name: &str| release.join(name).display().to_string();
-    let cli = format!("{} --root {here}/dunnage --run-root {here}/dunnage-run", program("dunnage"));
-    let (unpack, limits) = (program("examples/unpack"), program("examples/limits"));
-    let mut ours = Worker::start(place, None)?;
-    let setup = format!(
-        "mount -t tmpfs run /run; umount /sys/fs/cgroup/unified 2> /dev/null; mkdir -p /run/lock; \
-         export CONTAINERS_CONF={here}/containers.conf TMPDIR={here}"
-    );
-    fs::write(
-        place.join("containers.conf"),
-        "[containers]\ndefault_ulimits = [\"nofile=20000:20000\", \"nproc=32768:32768\"]\n\
-         [engine]\ncgroup_manager = \"cgroupfs\"\nevents_logger = \"file\"\nruntime = \"crun\"\n",
-    )?;
-    let mut peers = Worker::start(place, Some(&setup))?;
-    let podman = format!("podman --root {here}/podman --runroot {here}/podman-run");
-    let docker = format!("docker -H unix://{here}/docker.sock");
+    let example = |name: &str| workspace.target.join("release/examples").join(name).display().to_string();
+    let (unpack, limits) = (example("unpack"), example("limits"));
+    let mut peers = Peers::start(workspace, &place)?;
+    let (cli, podman, docker) = (peers.cli.clone(), peers.podman.clone(), peers.docker.clone());
     let ctr = format!("ctr -a {here}/docker-run/containerd/containerd.sock");
 
     println!("making the image");
+    let archive = options.archive.clone();
     if archive.is_empty() {
-        layers(place)?;
+        layers(&place)?;
     } else {
-        own_layers(place, Path::new(archive))?;
+        own_layers(&place, Path::new(&archive))?;
     }
-    let background =
-        |command: &str, log: &str| format!("setsid {command} > {here}/{log}.log 2>&1 < /dev/null &");
     for (port, name) in [("5000", "source"), ("5001", "sink")] {
         fs::write(
             place.join(format!("{name}.yml")),
@@ -117,30 +72,24 @@ fn measure(
                  http: {{addr: '127.0.0.1:{port}'}}\n"
             ),
         )?;
-        let serve = background(&format!("docker-registry serve {here}/{name}.yml"), name);
-        peers.shell(&format!("{serve} for i in $(seq 200); do bash -c '< /dev/tcp/127.0.0.1/{port}' 2> /dev/null && exit 0; sleep 0.05; done; exit 1"))?;
+        let ready = format!("bash -c '< /dev/tcp/127.0.0.1/{port}'");
+        peers.serve(&format!("docker-registry serve {here}/{name}.yml"), name, &ready)?;
     }
-    let daemon = background(
-        &format!(
-            "dockerd --data-root {here}/docker --exec-root {here}/docker-run --pidfile {here}/docker.pid \
-             -H unix://{here}/docker.sock --storage-driver overlay2 --exec-opt native.cgroupdriver=cgroupfs \
-             --iptables=false --bridge=none --insecure-registry {SOURCE} --insecure-registry {SINK}"
-        ),
-        "dockerd",
-    );
-    let has_docker = peers
-        .shell(&format!("{daemon} for i in $(seq 400); do {docker} version > /dev/null 2>&1 && exit 0; sleep 0.05; done; tail -3 {here}/dockerd.log >&2; exit 1"));
+    let has_docker = peers.start_docker(&format!(
+        "--iptables=false --bridge=none --insecure-registry {SOURCE} --insecure-registry {SINK}"
+    ));
     if let Err(failure) = &has_docker {
         println!("without docker: {failure}");
     }
     let has_docker = has_docker.is_ok();
     let image = format!("{SOURCE}/bench:1");
-    peers.shell(&format!(
+    peers.theirs.shell(&format!(
         "skopeo copy -q --dest-tls-verify=false docker-archive:{here}/image.tar docker://{image}"
     ))?;
     peers
+        .theirs
         .shell(&format!("skopeo copy -q --src-tls-verify=false docker://{image} oci:{here}/layout:bench"))?;
-    peers.shell(&format!("rm {here}/image.tar; sync"))?;
+    peers.theirs.shell(&format!("rm {here}/image.tar; sync"))?;
 
     let side = |name, peer, before: String, work: String| Side { name, peer, before, work };
     let mut pulls = vec![
@@ -291,38 +240,26 @@ fn measure(
         ),
     ];
 
-    let mut comparisons = Vec::new();
-    let mut say = |title: &str, sides: &[Side], aims: &[f64], ours: &mut Worker, peers: &mut Worker| {
-        if title.contains(only) {
-            let run = |side: &Side| time(side, true, ours, peers);
-            comparisons.push(interleave(title, sides, aims, rounds, |side| side.name, run));
-        }
-    };
-    say("pull to a root", &pulls, &[0.25, 0.25, 0.25], &mut ours, &mut peers);
-    say("unpack a layout", &unpacks, &[0.2, 9.0], &mut ours, &mut peers);
+    let mut rounds = Rounds::new(options);
+    rounds.compare("pull to a root", &pulls, &[0.25, 0.25, 0.25], true, &mut peers);
+    rounds.compare("unpack a layout", &unpacks, &[0.2, 9.0], true, &mut peers);
     // whoever was not measured before needs the image for what follows
     for side in &pulls {
-        let worker = if side.peer { &mut peers } else { &mut ours };
-        worker.shell(&side.work)?;
+        peers.worker(side.peer).shell(&side.work)?;
     }
-    say("push", &pushes, &[1.0, 1.0, 1.0], &mut ours, &mut peers);
-    say("save", &saves, &[1.0, 1.0, 1.0], &mut ours, &mut peers);
-    say("load", &loads, &[1.0, 1.0, 1.0], &mut ours, &mut peers);
+    rounds.compare("push", &pushes, &[1.0, 1.0, 1.0], true, &mut peers);
+    rounds.compare("save", &saves, &[1.0, 1.0, 1.0], true, &mut peers);
+    rounds.compare("load", &loads, &[1.0, 1.0, 1.0], true, &mut peers);
     // what is changed lies in the image made here
-    let changes = archive.is_empty() && CHANGES.iter().any(|title| title.contains(only));
-    if changes {
-        ours.shell(&format!("{cli} {}", make(&cli)))?;
-        peers.shell(&format!("{podman} {}", make(&podman)))?;
+    if archive.is_empty() && CHANGES.iter().any(|title| rounds.wants(title)) {
+        peers.ours.shell(&format!("{cli} {}", make(&cli)))?;
+        peers.theirs.shell(&format!("{podman} {}", make(&podman)))?;
         if has_docker {
-            peers.shell(&format!("{docker} {}", make(&docker)))?;
+            peers.theirs.shell(&format!("{docker} {}", make(&docker)))?;
         }
+        rounds.compare(CHANGES[0], &diffs, &[0.2, 0.2], true, &mut peers);
+        rounds.compare(CHANGES[1], &commits, &[0.25, 0.25], true, &mut peers);
     }
-    if changes {
-        say(CHANGES[0], &diffs, &[0.2, 0.2], &mut ours, &mut peers);
-        say(CHANGES[1], &commits, &[0.25, 0.25], &mut ours, &mut peers);
-    }
-    say("limits, one core", &bounds, &[9.0, 9.0], &mut ours, &mut peers);
-    println!("\nfile system: ext4 with a journal, in a file by loop");
-    print_comparisons(&comparisons);
-    Ok(comparisons.iter().all(|comparison| comparison.error.is_none()))
+    rounds.compare("limits, one core", &bounds, &[9.0, 9.0], true, &mut peers);
+    rounds.close(workspace, "image")
 }

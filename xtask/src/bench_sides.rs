@@ -1,8 +1,10 @@
 //! Sides of a comparison that are lines for the shell, and the rounds in which each side works once.
 
 use crate::Failure;
-use crate::bench::Worker;
-use crate::bench_table::Comparison;
+use crate::bench_house::Peers;
+use crate::bench_report::keep;
+use crate::bench_table::{Comparison, print_comparisons};
+use crate::workspace::Workspace;
 
 /// One way to do a piece of work: what is done before it, which does not count, and it.
 pub(crate) struct Side {
@@ -24,6 +26,17 @@ pub(crate) struct Options {
 }
 
 impl Options {
+    /// The words that say the same to the program inside.
+    pub(crate) fn words(&self) -> Result<Vec<String>, Failure> {
+        let mut words =
+            vec!["--rounds".to_owned(), self.rounds.to_string(), "--only".to_owned(), self.only.clone()];
+        if !self.archive.is_empty() {
+            let archive = std::fs::canonicalize(&self.archive)?;
+            words.extend(["--archive".to_owned(), archive.display().to_string()]);
+        }
+        Ok(words)
+    }
+
     /// Reads the words after `bench NAME`, which takes `usual` rounds, and few of them with `--quick`.
     pub(crate) fn read(name: &str, words: &[&str], usual: u32, few: u32) -> Result<Self, Failure> {
         let mut options = Self { rounds: usual, inside: false, only: String::new(), archive: String::new() };
@@ -44,6 +57,46 @@ impl Options {
             return Err("--rounds 0 measures nothing".into());
         }
         Ok(options)
+    }
+}
+
+/// The comparisons of a bench, made one after the other.
+pub(crate) struct Rounds {
+    options: Options,
+    comparisons: Vec<Comparison>,
+}
+
+impl Rounds {
+    pub(crate) fn new(options: Options) -> Self {
+        Self { options, comparisons: Vec::new() }
+    }
+
+    /// Whether a piece of work was asked for.
+    pub(crate) fn wants(&self, title: &str) -> bool {
+        title.contains(&self.options.only)
+    }
+
+    /// Compares the first side with the others, if it was asked for.
+    pub(crate) fn compare(
+        &mut self,
+        title: &str,
+        sides: &[Side],
+        aims: &[f64],
+        sync: bool,
+        peers: &mut Peers,
+    ) {
+        if self.wants(title) {
+            let run = |side: &Side| time(side, sync, peers);
+            self.comparisons.push(interleave(title, sides, aims, self.options.rounds, |side| side.name, run));
+        }
+    }
+
+    /// Prints the table and keeps it for the report; whether all was measured to its end.
+    pub(crate) fn close(&self, workspace: &Workspace, name: &str) -> Result<bool, Failure> {
+        println!();
+        print_comparisons(&self.comparisons);
+        keep(workspace, name, &self.comparisons)?;
+        Ok(self.comparisons.iter().all(|comparison| comparison.error.is_none()))
     }
 }
 
@@ -78,8 +131,8 @@ pub(crate) fn interleave<S>(
 }
 
 /// Runs what is before a side's work, then times the work; with `sync`, all that was written is on the disk in between.
-pub(crate) fn time(side: &Side, sync: bool, ours: &mut Worker, peers: &mut Worker) -> Result<f64, Failure> {
-    let worker = if side.peer { peers } else { ours };
+fn time(side: &Side, sync: bool, peers: &mut Peers) -> Result<f64, Failure> {
+    let worker = peers.worker(side.peer);
     let before = if side.before.is_empty() { ":" } else { &side.before };
     let line = if sync { format!("{before}; sync") } else { before.to_owned() };
     // what is to be removed may not be there the first time

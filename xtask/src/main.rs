@@ -4,10 +4,13 @@
 
 mod apt;
 mod bench;
+mod bench_build;
 mod bench_counts;
+mod bench_house;
 mod bench_image;
 mod bench_layers;
 mod bench_network;
+mod bench_report;
 mod bench_sides;
 mod bench_table;
 mod demo;
@@ -31,10 +34,13 @@ usage: cargo xtask COMMAND
   vm-test        the tests of cgroups and namespaces on a host with cgroup v2 alone, in an emulated machine
                  [PROGRAM [TEST...]]: only those whose names contain this
   demo           Flask and Redis in two containers on a network of their own, from nothing
+  bench          all that follow but counts, and one report in target/bench-report  [--quick] [--only WORD]
   bench runtime  dunnage-oci beside crun and runc, dunnage beside podman  [--rounds N] [--quick]
   bench image    pull, unpack, push, save, load, diff and commit beside podman, docker, ctr, skopeo and umoci
                  [--rounds N] [--quick] [--only WORD] [--archive FILE-OF-DOCKER-SAVE]
   bench network  networks, throughput and volumes beside podman, docker, a plain bridge and cp
+                 [--rounds N] [--quick] [--only WORD]
+  bench build    a Dockerfile of ten steps beside BuildKit, the classic builder and buildah
                  [--rounds N] [--quick] [--only WORD]
   bench counts   instructions of the hot paths, beside those in benches/counts.txt  [--update]";
 
@@ -45,7 +51,10 @@ fn main() -> ExitCode {
         ["test"] => test::run(),
         ["vm-test", only @ ..] => vm_test::run(only),
         ["demo"] => demo::run(),
+        ["bench"] => bench_report::run(&[]),
+        ["bench", options @ ..] if options[0].starts_with('-') => bench_report::run(options),
         ["bench", "runtime", options @ ..] => bench::run(options),
+        ["bench", "build", options @ ..] => bench_build::run(options),
         ["bench", "counts", options @ ..] => bench_counts::run(options),
         ["bench", "image", options @ ..] => bench_image::run(options),
         ["bench", "network", options @ ..] => bench_network::run(options),
