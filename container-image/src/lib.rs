@@ -90,8 +90,8 @@ pub use pack::{Layer, Pack};
 pub use reference::Reference;
 #[cfg(feature = "registry")]
 pub use registry::{
-    Body, Credential, Credentials, Found, Helper, Hosts, Http, HttpOptions, Progress, Pull, Registry,
-    Request, Response, Transport,
+    Body, Challenge, Credential, Credentials, Found, Helper, Hosts, Http, HttpOptions, Progress, Pull,
+    Registry, Request, Response, Transport, challenges,
 };
 pub use snapshots::Snapshots;
 pub use store::{Lease, Store};

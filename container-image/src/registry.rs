@@ -17,6 +17,7 @@ use std::time::Duration;
 
 use crate::{Descriptor, Digest, Error, MAX_DOCUMENT, MediaType, Reference, Store};
 use address::Origin;
+pub use challenge::{Challenge, challenges};
 pub use credentials::Helper;
 pub use credentials::{Credential, Credentials};
 pub use hosts::Hosts;

@@ -14,6 +14,7 @@ mod bench_report;
 mod bench_sides;
 mod bench_table;
 mod demo;
+mod fuzz;
 mod process;
 mod tally;
 mod test;
@@ -34,6 +35,7 @@ usage: cargo xtask COMMAND
   vm-test        the tests of cgroups and namespaces on a host with cgroup v2 alone, in an emulated machine
                  [PROGRAM [TEST...]]: only those whose names contain this
   demo           Flask and Redis in two containers on a network of their own, from nothing
+  fuzz           every target of fuzz/ under libFuzzer  [--minutes N, of all together] [TARGET...]
   bench          all that follow but counts, and one report in target/bench-report  [--quick] [--only WORD]
   bench runtime  dunnage-oci beside crun and runc, dunnage beside podman  [--rounds N] [--quick]
   bench image    pull, unpack, push, save, load, diff and commit beside podman, docker, ctr, skopeo and umoci
@@ -51,6 +53,7 @@ fn main() -> ExitCode {
         ["test"] => test::run(),
         ["vm-test", only @ ..] => vm_test::run(only),
         ["demo"] => demo::run(),
+        ["fuzz", words @ ..] => fuzz::run(words),
         ["bench"] => bench_report::run(&[]),
         ["bench", options @ ..] if options[0].starts_with('-') => bench_report::run(options),
         ["bench", "runtime", options @ ..] => bench::run(options),

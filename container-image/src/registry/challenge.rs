@@ -2,17 +2,17 @@
 
 use std::collections::BTreeMap;
 
-/// One challenge.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct Challenge {
+/// One way to say who one is that a server accepts (RFC 9110, section 11.6.1).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Challenge {
     /// In lower case: `bearer`, `basic`.
-    pub(super) scheme: String,
-    /// Names in lower case.
-    pub(super) parameters: BTreeMap<String, String>,
+    pub scheme: String,
+    /// Names in lower case: `realm`, `service`, `scope`.
+    pub parameters: BTreeMap<String, String>,
 }
 
-/// All challenges of a header's value. What is not well-formed ends the reading.
-pub(super) fn parse(value: &str) -> Vec<Challenge> {
+/// All challenges of a `WWW-Authenticate` header's value. What is not well-formed ends the reading.
+pub fn challenges(value: &str) -> Vec<Challenge> {
     let mut found: Vec<Challenge> = Vec::new();
     let mut rest = value.trim_start_matches([' ', '\t', ',']);
     while !rest.is_empty() {
@@ -63,7 +63,7 @@ mod tests {
 
     #[test]
     fn challenges_are_read_with_quotes_commas_and_several_at_once() {
-        let found = parse(
+        let found = challenges(
             r#"Bearer realm="https://auth.example/token?a=b,c",service="reg\"x",scope="repository:a/b:pull,push", Basic realm=plain"#,
         );
         assert_eq!(found.len(), 2);
@@ -73,7 +73,7 @@ mod tests {
         assert_eq!(found[0].parameters["scope"], "repository:a/b:pull,push");
         assert_eq!(found[1].parameters["realm"], "plain");
         for broken in ["", "=", "Bearer realm=\"", "\"", ",,,", "Bearer =x", "é", "a=b"] {
-            assert!(parse(broken).len() < 2, "{broken}");
+            assert!(challenges(broken).len() < 2, "{broken}");
         }
     }
 
@@ -97,7 +97,7 @@ mod tests {
                 }
             }
             let text: String = characters.into_iter().collect();
-            for challenge in parse(&text) {
+            for challenge in challenges(&text) {
                 assert!(!challenge.scheme.is_empty() && challenge.scheme.chars().all(is_token), "{text:?}");
             }
         }

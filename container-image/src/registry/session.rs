@@ -118,7 +118,7 @@ impl Registry {
             .headers
             .iter()
             .filter(|(name, _)| name == "www-authenticate")
-            .flat_map(|(_, value)| challenge::parse(value))
+            .flat_map(|(_, value)| challenge::challenges(value))
             .collect();
         let unauthorized = |reason: &str| Error::Unauthorized {
             registry: reference.domain().to_owned(),

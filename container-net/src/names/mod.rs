@@ -15,4 +15,4 @@ mod upstream;
 
 pub use directory::{Directory, Record};
 pub use resolv::ResolvConf;
-pub use server::{Interest, Server};
+pub use server::{Interest, Server, answer};

@@ -1,7 +1,7 @@
 use std::{
     collections::HashMap,
     fmt, io,
-    net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket},
+    net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, UdpSocket},
     os::fd::{AsFd, BorrowedFd},
     path::Path,
     time::{Duration, Instant},
@@ -296,26 +296,9 @@ impl Server {
 
     /// What is answered from here; none for what is the world's. A name that is both is ours.
     fn local(&mut self, query: &Query) -> Option<Answer> {
-        if query.class != 1 && query.class != ANY {
-            return None;
-        }
-        let name = query.name.as_deref()?;
-        if query.kind == PTR_TYPE
-            && let Some(address) = message::reverse_address(name)
-        {
-            return self.directory.reverse(address).map(Answer::Name);
-        }
-        let linked = self.links.get(&name.to_lowercase()).and_then(|target| self.linked.lookup(target));
-        let mut addresses = match linked {
-            Some(addresses) => addresses,
-            None => self.directory.lookup(name)?,
-        };
-        addresses.retain(|address| match query.kind {
-            A => address.is_ipv4(),
-            AAAA => address.is_ipv6(),
-            kind => kind == ANY,
-        });
-        Some(Answer::Addresses(addresses))
+        let name = query.name.as_deref().unwrap_or_default().to_lowercase();
+        let linked = self.links.get(&name).and_then(|target| self.linked.lookup(target));
+        known(&mut self.directory, query, linked)
     }
 
     fn answer(&mut self, client: Client, query: &Query, answer: &Answer) {
@@ -339,4 +322,40 @@ impl Server {
             }
         }
     }
+}
+
+/// What a server that knows nothing but a directory answers to a packet over UDP (RFC 1035); None where nothing is said, as to what is
+/// no question. Pure, but for the directory's files.
+pub fn answer(packet: &[u8], directory: &mut Directory) -> Option<Vec<u8>> {
+    match message::read(packet) {
+        Incoming::Ignore => None,
+        Incoming::Refuse(reply) => Some(reply),
+        Incoming::Query(query) => {
+            let answer = known(directory, &query, None).unwrap_or(Answer::NoSuchName);
+            message::reply(&query, &answer, query.limit)
+        }
+    }
+}
+
+/// What a directory says to a question; `linked` are addresses that the name has for the asking container alone.
+fn known(directory: &mut Directory, query: &Query, linked: Option<Vec<IpAddr>>) -> Option<Answer> {
+    if query.class != 1 && query.class != ANY {
+        return None;
+    }
+    let name = query.name.as_deref()?;
+    if query.kind == PTR_TYPE
+        && let Some(address) = message::reverse_address(name)
+    {
+        return directory.reverse(address).map(Answer::Name);
+    }
+    let mut addresses = match linked {
+        Some(addresses) => addresses,
+        None => directory.lookup(name)?,
+    };
+    addresses.retain(|address| match query.kind {
+        A => address.is_ipv4(),
+        AAAA => address.is_ipv6(),
+        kind => kind == ANY,
+    });
+    Some(Answer::Addresses(addresses))
 }
