@@ -48,6 +48,33 @@ pub enum Error {
         /// Why not.
         reason: String,
     },
+    /// A key of a Compose file that cannot be done here, or whose value is wrong.
+    #[error("{key}: {reason}")]
+    ComposeKey {
+        /// The key with the way to it: `services.web.ports[0].published`.
+        key: String,
+        /// Why not.
+        reason: String,
+    },
+    /// A network or volume that a project expects is not there.
+    #[error("{kind} {name} is declared as external, but it is not there: make it, or correct its name")]
+    ExternalMissing {
+        /// `network` or `volume`.
+        kind: &'static str,
+        /// Its name.
+        name: String,
+    },
+    /// Somebody asked to stop before all was done.
+    #[error("stopped before all was done")]
+    Stopped,
+    /// There is no client for the registry of an image.
+    #[error("no way to the registry of {name}")]
+    RegistryClient {
+        /// The image.
+        name: String,
+        /// Why not.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
     /// A setting of a container or network is wrong.
     #[error("invalid {what} {value:?}: {reason}")]
     Setting {

@@ -43,8 +43,10 @@ mod build;
 mod bundle;
 mod check;
 mod commit;
+mod compose;
 mod containers;
 mod database;
+mod driver_options;
 mod drivers;
 mod engine;
 mod error;
@@ -81,6 +83,11 @@ pub use attach::{Attachment, Input, Output, Piece};
 pub use build::Registries;
 pub use check::Finding;
 pub use commit::CommitOptions;
+pub use compose::{
+    ComposeEvent, ComposeWorld, NUMBER as COMPOSE_NUMBER, ONE_OFF as COMPOSE_ONE_OFF, OneOff,
+    PROJECT as COMPOSE_PROJECT, ProjectSummary, SERVICE as COMPOSE_SERVICE,
+    WORKING_DIR as COMPOSE_WORKING_DIR,
+};
 pub use containers::{Container, ContainerNetwork, Exit, Phase};
 pub use engine::{Config, Engine};
 pub use error::{Error, StartFailure};

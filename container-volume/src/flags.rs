@@ -130,6 +130,25 @@ impl MountSpec {
     }
 }
 
+impl MountSpec {
+    /// Reads the value of `--tmpfs`: `TARGET[:OPTIONS]`, the options `size=64m`, `mode=1777`, `ro`, and what it has anyway: `rw nosuid nodev noexec`.
+    pub fn from_tmpfs_flag(text: &str) -> Result<Self> {
+        let (place, options) = text.split_once(':').unwrap_or((text, ""));
+        let mut mount = Mount::Tmpfs { size: None, mode: None };
+        let mut read_only = false;
+        for option in options.split(',').filter(|option| !option.is_empty()) {
+            match option.split_once('=') {
+                Some(("size", size)) => detail(text, &mut mount, "tmpfs-size", Some(size))?,
+                Some(("mode", mode)) => detail(text, &mut mount, "tmpfs-mode", Some(mode))?,
+                None if option == "ro" => read_only = true,
+                None if matches!(option, "rw" | "nosuid" | "nodev" | "noexec") => {}
+                _ => return Err(wrong(text, "option", option, "there is no such option")),
+            }
+        }
+        Ok(Self { mount, target: spec::target(text, place)?, read_only })
+    }
+}
+
 /// An option that belongs to one kind of mount.
 fn detail(text: &str, mount: &mut Mount, key: &str, value: Option<&str>) -> Result<()> {
     let given = value.unwrap_or_default();

@@ -28,7 +28,8 @@ pub enum Propagation {
 }
 
 impl Propagation {
-    pub(crate) fn of_word(word: &str) -> Option<Self> {
+    /// By the word for it: `rprivate`, `shared`, …
+    pub fn of_word(word: &str) -> Option<Self> {
         Some(match word {
             "rshared" => Self::RShared,
             "shared" => Self::Shared,

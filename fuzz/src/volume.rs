@@ -11,6 +11,7 @@ pub(crate) fn mounts(data: &[u8]) {
     for spec in [
         MountSpec::from_volume_flag(text, Path::new("/work")),
         MountSpec::from_mount_flag(text, Path::new("/work")),
+        MountSpec::from_tmpfs_flag(text),
     ]
     .into_iter()
     .flatten()

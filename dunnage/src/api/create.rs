@@ -14,7 +14,7 @@ use serde_json::{Map, Value, json};
 use super::body::{json as reply, read_json};
 use super::route::Call;
 use super::{Fault, Reply};
-use crate::command::options::{host_entries, link, security, tmpfs};
+use crate::command::options::{host_entries, link, security};
 
 /// A JSON object of which one field after the other is taken. What is left in the end and says something is not known here, and
 /// is refused by its name.
@@ -315,7 +315,7 @@ fn host_config(options: &mut ContainerOptions, mut host: Fields) -> Result<(), F
     }
     for (target, flags) in host.map("Tmpfs")? {
         let text = if flags.is_empty() { target } else { format!("{target}:{flags}") };
-        options.mounts.push(tmpfs(&text)?);
+        options.mounts.push(MountSpec::from_tmpfs_flag(&text).map_err(container_engine::Error::from)?);
     }
     options.ports = ports(host.entries("PortBindings")?)?;
     options.publish_all = host.flag("PublishAllPorts")?;

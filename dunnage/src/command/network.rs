@@ -1,10 +1,7 @@
 use std::net::IpAddr;
 
 use clap::{Args, Subcommand};
-use container_engine::{
-    EndpointOptions, Engine, InterfaceName, IpvlanMode, MacvlanMode, NetworkKind, NetworkOptions, Subnet,
-    short_id,
-};
+use container_engine::{EndpointOptions, Engine, NetworkOptions, Subnet, short_id};
 
 use crate::command::options::pairs;
 use crate::command::{image, inspect};
@@ -212,64 +209,20 @@ pub(crate) async fn prune(engine: &Engine) -> Result<(), Failure> {
 
 impl Create {
     fn options(self) -> Result<NetworkOptions, Failure> {
-        let driver = match self.driver.as_str() {
-            "bridge" => NetworkKind::Bridge,
-            "macvlan" => NetworkKind::Macvlan,
-            "ipvlan" => NetworkKind::Ipvlan,
-            other => {
-                let there = "bridge, macvlan and ipvlan are";
-                return Err(Failure::new(format!("network driver {other:?} is not there: {there}")));
-            }
-        };
-        let (mut mtu, mut parent, mut macvlan, mut ipvlan) =
-            (None, None, MacvlanMode::default(), IpvlanMode::default());
-        for (key, value) in pairs("network option", &self.opt, false)? {
-            let wrong = |what: &str| Failure::new(format!("network option {key}={value}: {what}"));
-            match (key.as_str(), driver) {
-                ("com.docker.network.driver.mtu" | "mtu", _) => {
-                    mtu = Some(value.parse().map_err(|_| wrong("not a number of bytes"))?);
-                }
-                ("parent", NetworkKind::Macvlan | NetworkKind::Ipvlan) => {
-                    let name = value.parse::<InterfaceName>();
-                    parent = Some(name.map_err(|_| wrong("not the name of an interface"))?);
-                }
-                ("macvlan_mode", NetworkKind::Macvlan) => {
-                    macvlan = match value.as_str() {
-                        "bridge" => MacvlanMode::Bridge,
-                        "private" => MacvlanMode::Private,
-                        "vepa" => MacvlanMode::Vepa,
-                        "passthru" => MacvlanMode::Passthru,
-                        _ => return Err(wrong("none of bridge, private, vepa and passthru")),
-                    }
-                }
-                ("ipvlan_mode", NetworkKind::Ipvlan) => {
-                    ipvlan = match value.as_str() {
-                        "l2" => IpvlanMode::L2,
-                        "l3" => IpvlanMode::L3,
-                        "l3s" => IpvlanMode::L3s,
-                        _ => return Err(wrong("none of l2, l3 and l3s")),
-                    }
-                }
-                _ => {
-                    return Err(Failure::new(format!(
-                        "network option {key:?} is not known to driver {driver}"
-                    )));
-                }
-            }
-        }
-        Ok(NetworkOptions {
+        let mut options = NetworkOptions {
             name: self.name,
             subnets: self.subnet,
             gateways: self.gateway,
             ip_ranges: self.ip_range,
             internal: self.internal,
             ipv6: self.ipv6,
-            mtu,
-            driver,
-            parent,
-            macvlan,
-            ipvlan,
             labels: pairs("label", &self.label, true)?,
-        })
+            ..NetworkOptions::default()
+        };
+        options.set_driver(&self.driver)?;
+        for (key, value) in pairs("network option", &self.opt, false)? {
+            options.set_driver_option(&key, &value)?;
+        }
+        Ok(options)
     }
 }

@@ -267,7 +267,7 @@ impl ContainerArgs {
             mounts.push(MountSpec::from_mount_flag(text, &directory).map_err(container_engine::Error::from)?);
         }
         for text in &self.tmpfs {
-            mounts.push(tmpfs(text)?);
+            mounts.push(MountSpec::from_tmpfs_flag(text).map_err(container_engine::Error::from)?);
         }
         Ok(mounts)
     }
@@ -353,23 +353,6 @@ pub(crate) fn environment(files: &[PathBuf], variables: &[String]) -> Result<Vec
         add(variable);
     }
     Ok(env)
-}
-
-/// `TARGET[:size=64m,mode=1777,ro]`, as Docker's `--tmpfs` has it.
-pub(crate) fn tmpfs(text: &str) -> Result<MountSpec, Failure> {
-    let (target, options) = text.split_once(':').unwrap_or((text, ""));
-    let mut flag = vec![format!("type=tmpfs,target={target}")];
-    for option in options.split(',').filter(|option| !option.is_empty()) {
-        match option.split_once('=') {
-            Some(("size", size)) => flag.push(format!("tmpfs-size={size}")),
-            Some(("mode", mode)) => flag.push(format!("tmpfs-mode={mode}")),
-            None if option == "ro" => flag.push("readonly".to_owned()),
-            // what it has anyway
-            None if matches!(option, "rw" | "nosuid" | "nodev" | "noexec") => {}
-            _ => return Err(Failure::new(format!("tmpfs {text:?}: option {option:?} is not known"))),
-        }
-    }
-    Ok(MountSpec::from_mount_flag(&flag.join(","), "/".as_ref()).map_err(container_engine::Error::from)?)
 }
 
 /// `1m30s`, `500ms`: numbers with units, as Go writes times.
