@@ -8,12 +8,15 @@ use std::process::Command;
 use std::time::Duration;
 
 use crate::Failure;
-use crate::process::{Ended, Show, run as run_program};
+use crate::process::{Show, run as run_program};
 use crate::workspace::Workspace;
 
 const MINUTE: Duration = Duration::from_secs(60);
 /// libFuzzer's own limits: a run that takes longer, or more memory, is a finding.
 const LIMITS: [&str; 3] = ["-timeout=20", "-rss_limit_mb=2048", "-max_len=8192"];
+
+/// Where cargo-fuzz puts what it builds, in the target folder.
+const BUILT: &str = "x86_64-unknown-linux-gnu/release";
 
 /// The command: `[--minutes N] [TARGET...]`, ten minutes in all if nothing is said.
 pub(crate) fn run(words: &[&str]) -> Result<bool, Failure> {
@@ -29,7 +32,8 @@ pub(crate) fn run(words: &[&str]) -> Result<bool, Failure> {
     let workspace = Workspace::find()?;
     install(&workspace)?;
     println!("building the targets");
-    let built = cargo_fuzz(&workspace, &["build"], MINUTE * 40, "fuzz-build")?;
+    let log = workspace.log("fuzz-build");
+    let built = run_program(cargo_fuzz(&workspace), MINUTE * 40, &log, Show::Nothing)?;
     if !built.success() {
         return Err(format!("cargo fuzz build: {}\n{}", built.reason(), built.last(40)).into());
     }
@@ -61,18 +65,21 @@ struct Told {
 /// Runs one target over its corpus and its seeds.
 fn one(workspace: &Workspace, target: &str, seconds: u64) -> Result<Told, Failure> {
     let corpus = format!("fuzz/corpus/{target}");
+    let artifacts = format!("fuzz/artifacts/{target}/");
     fs::create_dir_all(workspace.root.join(&corpus))?;
+    fs::create_dir_all(workspace.root.join(&artifacts))?;
     gather(workspace, target)?;
-    let limit = format!("-max_total_time={seconds}");
-    let mut words =
-        vec!["run", target, corpus.as_str(), "--", &limit, "-print_final_stats=1", "-verbosity=1"];
-    words.extend(LIMITS);
-    let dictionary = format!("-dict=fuzz/dictionaries/{}.dict", target.split('_').next().unwrap_or(target));
-    if workspace.root.join(dictionary.trim_start_matches("-dict=")).is_file() {
-        words.push(&dictionary);
+    // the program itself: `cargo fuzz run` would build it anew whenever a source has changed meanwhile
+    let mut command = Command::new(workspace.target.join(BUILT).join(target));
+    command.arg(&corpus).args(LIMITS).arg(format!("-max_total_time={seconds}"));
+    command.args(["-print_final_stats=1".to_owned(), format!("-artifact_prefix={artifacts}")]);
+    let dictionary = format!("fuzz/dictionaries/{}.dict", target.split('_').next().unwrap_or(target));
+    if workspace.root.join(&dictionary).is_file() {
+        command.arg(format!("-dict={dictionary}"));
     }
-    let ended =
-        cargo_fuzz(workspace, &words, Duration::from_secs(seconds) + MINUTE * 3, &format!("fuzz-{target}"))?;
+    command.current_dir(&workspace.root).env("ASAN_OPTIONS", "detect_odr_violation=0");
+    let log = workspace.log(&format!("fuzz-{target}"));
+    let ended = run_program(command, Duration::from_secs(seconds) + MINUTE * 3, &log, Show::Nothing)?;
     let last = |label: &str| -> String {
         let line = ended.text.lines().rev().find_map(|line| line.split_once(label));
         let word = line.and_then(|(_, rest)| rest.split_whitespace().next());
@@ -136,16 +143,16 @@ fn targets(workspace: &Workspace, wanted: &[&str]) -> Result<Vec<String>, Failur
     Ok(found)
 }
 
-fn cargo_fuzz(workspace: &Workspace, words: &[&str], limit: Duration, log: &str) -> Result<Ended, Failure> {
+/// What builds all targets.
+fn cargo_fuzz(workspace: &Workspace) -> Command {
     let mut command = Command::new("cargo");
-    let (verb, rest) = words.split_first().ok_or("no words for cargo fuzz")?;
-    command.args(["+nightly", "fuzz", verb, "--features", "libfuzzer"]).args(rest);
+    command.args(["+nightly", "fuzz", "build", "--features", "libfuzzer"]);
     command.current_dir(&workspace.root).env("CARGO_TERM_COLOR", "never");
     // the toolchain that started us is not the one that is meant
     for name in ["RUSTUP_TOOLCHAIN", "CARGO", "RUSTC", "CARGO_MANIFEST_DIR", "CARGO_MANIFEST_PATH"] {
         command.env_remove(name);
     }
-    run_program(command, limit, &workspace.log(log), Show::Nothing)
+    command
 }
 
 /// cargo-fuzz, where it is missing; the nightly toolchain must be there.
