@@ -3,11 +3,13 @@
 use std::collections::BTreeMap;
 
 use compose_model::Project;
+use compose_model::model::{Dependency, Network, Service, Volume};
 use compose_model::plan::{self, Observed, State};
 use container_runtime::monitor::HealthStatus;
 
 use super::labels;
 use crate::containers::{Container, Phase};
+use crate::networks::NetworkDriver;
 use crate::{Engine, Error};
 
 /// A project of which there are containers.
@@ -50,6 +52,35 @@ impl Engine {
             }
         }
         Ok(found.into_values().collect())
+    }
+
+    /// A project without its files, as its containers, networks and volumes tell of it: enough to list, stop and take it down.
+    pub async fn project_of_labels(&self, name: &str) -> Result<Project, Error> {
+        let mut project = Project { name: name.to_owned(), ..Project::default() };
+        for container in self.project_containers(name).await? {
+            let mut service = Service { image: Some(container.image.clone()), ..Service::default() };
+            for other in label(&container, labels::DEPENDS_ON).split(',') {
+                let other = other.split(':').next().filter(|other| !other.is_empty());
+                other.map(|other| service.depends_on.0.insert(other, Dependency::default()));
+            }
+            project.services.insert(label(&container, labels::SERVICE), service);
+        }
+        for network in self.networks().await? {
+            let NetworkDriver::Bridge(config) = &network.driver else { continue };
+            if config.labels.get(labels::PROJECT).is_some_and(|project| project == name) {
+                let key = config.labels.get(labels::NETWORK).unwrap_or(&network.name);
+                let held = Network { name: Some(network.name.clone()), ..Network::default() };
+                project.networks.insert(key.as_str(), held);
+            }
+        }
+        for volume in self.volumes().await? {
+            if volume.labels.get(labels::PROJECT).is_some_and(|project| project == name) {
+                let key = volume.labels.get(labels::VOLUME).unwrap_or(&volume.name);
+                let held = Volume { name: Some(volume.name.clone()), ..Volume::default() };
+                project.volumes.insert(key.as_str(), held);
+            }
+        }
+        Ok(project)
     }
 
     /// What there is of a project, for a plan. What a killed `up` left half made anew is put right before.

@@ -12,18 +12,23 @@ use crate::networks::NetworkOptions;
 use crate::{Engine, Error};
 
 impl Engine {
-    /// Networks and volumes that a project expects and that are not there.
+    /// Networks and volumes that a project's services use, that it expects, and that are not there.
     pub(crate) fn check_externals(&self, project: &Project) -> Result<(), Error> {
-        for (key, network) in project.networks.iter().filter(|(_, network)| network.external.yes) {
-            let name = network.name.as_deref().unwrap_or(key);
-            if self.find_network_row(name).is_err() {
-                return Err(Error::ExternalMissing { kind: "network", name: name.to_owned() });
+        for service in project.services.values() {
+            let used = service.networks.keys().filter_map(|key| Some((key, project.networks.get(key)?)));
+            for (key, network) in used.filter(|(_, network)| network.external.yes) {
+                let name = network.name.as_deref().unwrap_or(key);
+                if self.find_network_row(name).is_err() {
+                    return Err(Error::ExternalMissing { kind: "network", name: name.to_owned() });
+                }
             }
-        }
-        for (key, volume) in project.volumes.iter().filter(|(_, volume)| volume.external.yes) {
-            let name = volume.name.as_deref().unwrap_or(key);
-            if self.volumes.inspect(name).is_err() {
-                return Err(Error::ExternalMissing { kind: "volume", name: name.to_owned() });
+            let sources = service.volumes.iter().filter_map(|mount| mount.source.as_deref());
+            let used = sources.filter_map(|key| Some((key, project.volumes.get(key)?)));
+            for (key, volume) in used.filter(|(_, volume)| volume.external.yes) {
+                let name = volume.name.as_deref().unwrap_or(key);
+                if self.volumes.inspect(name).is_err() {
+                    return Err(Error::ExternalMissing { kind: "volume", name: name.to_owned() });
+                }
             }
         }
         Ok(())

@@ -2,7 +2,7 @@ use std::io::IsTerminal;
 use std::path::PathBuf;
 
 use clap::Args;
-use container_engine::{ExecOptions, ExecProcess, Signal};
+use container_engine::{Engine, ExecOptions, ExecProcess, Signal};
 
 use crate::command::options::environment;
 use crate::context::{Failure, Roots};
@@ -58,17 +58,22 @@ impl Exec {
             privileged: self.privileged,
             piped: false,
         };
-        let mut process = engine.exec(&container, &options).await.map_err(failed)?;
-        if self.detach {
-            process.leave();
-            return Ok(0);
-        }
-        let code = match process.take_terminal() {
-            Some(terminal) => over_terminal(&mut process, &terminal, self.interactive).await?,
-            None => wait(&mut process).await?,
-        };
-        Ok(code as u8)
+        exec_in(&engine, &container, &options).await
     }
+}
+
+/// Runs a command in a container, joined to the person's streams unless it is detached, and tells its exit code.
+pub(crate) async fn exec_in(engine: &Engine, container: &str, options: &ExecOptions) -> Result<u8, Failure> {
+    let mut process = engine.exec(container, options).await.map_err(failed)?;
+    if options.detached {
+        process.leave();
+        return Ok(0);
+    }
+    let code = match process.take_terminal() {
+        Some(terminal) => over_terminal(&mut process, &terminal, options.stdin).await?,
+        None => wait(&mut process).await?,
+    };
+    Ok(code as u8)
 }
 
 /// Waits for the end, and passes signals on meanwhile.

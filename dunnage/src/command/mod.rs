@@ -9,10 +9,10 @@ mod create;
 mod daemon;
 mod dockerfile;
 pub(crate) mod events;
-mod exec;
+pub(crate) mod exec;
 mod explain;
 mod history;
-mod image;
+pub(crate) mod image;
 mod images;
 pub(crate) mod import;
 pub(crate) mod inspect;
@@ -31,7 +31,7 @@ mod rename;
 mod resources;
 mod rm;
 mod rmi;
-mod run;
+pub(crate) mod run;
 mod save;
 mod search;
 mod secret;
@@ -132,7 +132,7 @@ pub(crate) enum Command {
     Diff(commit::Diff),
     /// Write a container's files as an archive
     Export(save::Export),
-    /// Compose files: what is wrong with them, and what they mean
+    /// Projects of Compose files
     Compose(compose::Compose),
     /// Dockerfiles: check, shape, draw
     #[command(subcommand)]
@@ -204,7 +204,7 @@ pub(crate) async fn run(roots: Roots, command: Command) -> Result<u8, Failure> {
         Command::Commit(command) => command.run(&roots).await,
         Command::Diff(command) => command.run(&roots).await,
         Command::Export(command) => command.run(&roots).await,
-        Command::Compose(command) => command.run(),
+        Command::Compose(command) => command.run(&roots).await,
         Command::Dockerfile(command) => command.run(),
         Command::Tag(command) => command.run(&roots).await,
         Command::Rmi(command) => command.run(&roots).await,

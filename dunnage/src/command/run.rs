@@ -45,12 +45,12 @@ impl Run {
         if self.detach {
             return match engine.start(&id).await {
                 Ok(()) => print(&id).map(|()| 0),
-                Err(error) => Err(self.failed(&engine, &id, error).await),
+                Err(error) => Err(failed(&engine, &id, error, args.rm).await),
             };
         }
         let attachment = match engine.start_attached(&id).await {
             Ok(attachment) => attachment,
-            Err(error) => return Err(self.failed(&engine, &id, error).await),
+            Err(error) => return Err(failed(&engine, &id, error, args.rm).await),
         };
         let how = Join { input: args.interactive, tty: args.tty, proxy: !self.no_sig_proxy };
         let code = match join(attachment, &how).await? {
@@ -63,21 +63,19 @@ impl Run {
         }
         Ok(code)
     }
+}
 
-    /// What is left of a container that did not start, and the code that Docker gives for it.
-    async fn failed(&self, engine: &Engine, id: &str, error: container_engine::Error) -> Failure {
-        let code = error.exit_code();
-        if self.container.rm
-            && let Err(failure) = remove(engine, id).await
-        {
-            failure.print();
-        }
-        Failure::from(error).with_code(code)
+/// What is left of a container that did not start goes if it was to; the failure with the code that Docker gives for it.
+pub(crate) async fn failed(engine: &Engine, id: &str, error: container_engine::Error, rm: bool) -> Failure {
+    let code = error.exit_code();
+    if rm && let Err(failure) = remove(engine, id).await {
+        failure.print();
     }
+    Failure::from(error).with_code(code)
 }
 
 /// Removes a container that has ended; its monitor may be on its way out, and somebody else faster.
-async fn remove(engine: &Engine, id: &str) -> Result<(), Failure> {
+pub(crate) async fn remove(engine: &Engine, id: &str) -> Result<(), Failure> {
     if engine.container(id).await.is_ok() {
         // the last thing a monitor does is to let go of the lock
         let waited = engine.wait(id).await;
