@@ -48,6 +48,30 @@ pub enum Error {
         /// Why not.
         reason: String,
     },
+    /// A container has nothing at a path.
+    #[error("could not find the file {path} in container {container}")]
+    FileMissing {
+        /// The container's name.
+        container: String,
+        /// The path.
+        path: String,
+    },
+    /// A path of a container leads to or through what is no directory.
+    #[error("{path} of container {container} is not a directory")]
+    FileNotDirectory {
+        /// The container's name.
+        container: String,
+        /// The path.
+        path: String,
+    },
+    /// A path of a container cannot be written.
+    #[error("{path} of container {container} is read-only")]
+    FilesReadOnly {
+        /// The container's name.
+        container: String,
+        /// The path.
+        path: String,
+    },
     /// A key of a Compose file that cannot be done here, or whose value is wrong.
     #[error("{key}: {reason}")]
     ComposeKey {

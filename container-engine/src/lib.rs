@@ -45,6 +45,7 @@ mod check;
 mod commit;
 mod compose;
 mod containers;
+mod copy;
 mod database;
 mod driver_options;
 mod drivers;
@@ -89,6 +90,7 @@ pub use compose::{
     WORKING_DIR as COMPOSE_WORKING_DIR,
 };
 pub use containers::{Container, ContainerNetwork, Exit, Phase};
+pub use copy::FileStat;
 pub use engine::{Config, Engine};
 pub use error::{Error, StartFailure};
 pub use events::{Event, EventStream};
@@ -119,7 +121,7 @@ pub use container_cgroup::{Bytes, Cpus, Stats};
 pub use container_image::{
     Change, ChangeKind, ContainerConfig, Credential, Credentials, Descriptor, Digest, Empty,
     Error as ImageError, Found, Healthcheck, Helper, Http, HttpOptions, Import, Named, Platform, Progress,
-    Pull, Reference, Registry,
+    Pull, Reference, Registry, inflate,
 };
 pub use container_net::{
     Driver as NetworkKind, InterfaceName, IpvlanMode, MacvlanMode, Protocol, PublishedPort, Subnet,
@@ -128,4 +130,5 @@ pub use container_runtime::monitor::{Health, HealthProbe, HealthStatus};
 pub use container_runtime::{Signal, describe};
 pub use container_volume::{
     Error as VolumeError, Mount, MountSpec, Restored, Secret, SecretBytes, Usage as VolumeUsage, Volume,
+    pack, unpack,
 };

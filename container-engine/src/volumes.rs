@@ -244,7 +244,7 @@ impl Engine {
 }
 
 /// The root of an image as one tree: a mount that is in no namespace and goes with its descriptor.
-fn image_root(layers: &[PathBuf]) -> Result<OwnedFd, Error> {
+pub(crate) fn image_root(layers: &[PathBuf]) -> Result<OwnedFd, Error> {
     let top = layers.last().map_or(Path::new("/"), PathBuf::as_path);
     let failed = |errno: rustix::io::Errno| Error::io("look into", top)(errno.into());
     if layers.len() == 1 {

@@ -149,15 +149,15 @@ pub enum Error {
         /// What is wrong with it.
         reason: &'static str,
     },
-    /// Reading or writing a volume's files for an archive failed.
-    #[error("cannot {operation} {path:?} of volume {name}")]
+    /// Reading or writing files for an archive failed.
+    #[error("cannot {operation} {path:?} of {of}")]
     Backup {
         /// The verb.
         operation: &'static str,
-        /// The path inside the volume.
+        /// The path inside.
         path: PathBuf,
-        /// The volume.
-        name: String,
+        /// Whose files they are, as `volume data`.
+        of: String,
         /// What the system said.
         source: io::Error,
     },

@@ -176,7 +176,7 @@ impl<R: Read> Reader<R> {
         if source.kind() == io::ErrorKind::UnexpectedEof {
             return broken("it ends in the middle");
         }
-        Error::Backup { operation: "read the archive for", path: "".into(), name: self.name.clone(), source }
+        Error::Backup { operation: "read the archive for", path: "".into(), of: self.name.clone(), source }
     }
 
     /// The next entry, with what extended headers say of it; what was not read of the one before is passed over.

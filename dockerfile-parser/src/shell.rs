@@ -37,7 +37,10 @@ impl<'a> Script<'a> {
         match &run.command {
             Command::Shell(word) => {
                 let text = word.text(file);
-                let place = if word.is_rewritten() {
+                // replacement characters are longer than what they stand for
+                let place = if std::str::from_utf8(word.bytes_in(file.source())).is_err() {
+                    Place::Within(word.span)
+                } else if word.is_rewritten() {
                     Place::Joined(pieces(file, instruction, word))
                 } else {
                     Place::Direct(word.span.start)
@@ -46,14 +49,14 @@ impl<'a> Script<'a> {
             }
             Command::Heredoc(_) => {
                 let heredoc = instruction.heredocs.first()?;
-                let place = if heredoc.strip_tabs {
-                    Place::Within(heredoc.body)
-                } else {
-                    Place::Direct(heredoc.body.start)
-                };
                 let text = match heredoc.content(file) {
                     Cow::Borrowed(bytes) => String::from_utf8_lossy(bytes),
                     Cow::Owned(bytes) => Cow::Owned(String::from_utf8_lossy(&bytes).into_owned()),
+                };
+                let place = if matches!(text, Cow::Owned(_)) {
+                    Place::Within(heredoc.body)
+                } else {
+                    Place::Direct(heredoc.body.start)
                 };
                 // with an interpreter of its own it may be in any language
                 (!text.starts_with("#!")).then_some(Self { text, place })

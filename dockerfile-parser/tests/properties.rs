@@ -77,6 +77,19 @@ fn spans_lie_in_the_file_and_in_order() {
 }
 
 #[test]
+fn a_finding_in_a_script_that_is_not_utf_8_lies_in_the_file() {
+    for input in [
+        &b"FROM a\nRUN pip install x\xb6\xb6\xb6\xb6\xb6\xb6\xb6\xb6 y"[..],
+        b"FROM a\nRUN <<E\npip install \xb6\xb6\xb6\xb6\nE",
+        b"FROM a\nRUN pip install \\\n \xb6\xb6\xb6\xb6",
+    ] {
+        let found = parse(input).lint(&LintOptions::default());
+        assert!(!found.is_empty());
+        assert!(found.iter().all(|finding| finding.span.end <= input.len()), "{found:?}");
+    }
+}
+
+#[test]
 fn an_edit_changes_only_what_it_names() {
     for (seed, input) in inputs(200_000, 2000) {
         let file = parse(&input);

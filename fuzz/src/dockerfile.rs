@@ -107,7 +107,9 @@ pub(crate) fn ignore(data: &[u8]) {
     let text = String::from_utf8_lossy(data);
     let (patterns, paths) = text.split_once("\n\n").unwrap_or((&text, "a/b/c.txt\na\n.git/x"));
     let (rules, _) = Ignore::parse(patterns.as_bytes());
-    for path in paths.lines().take(50) {
+    // as a walk gives them
+    let plain = |path: &&str| path.split('/').all(|part| !matches!(part, "" | "." | ".."));
+    for path in paths.lines().filter(plain).take(50) {
         let kept = !rules.matches(path);
         let above: Vec<&str> =
             path.match_indices('/').map(|(at, _)| &path[..at]).filter(|folder| !folder.is_empty()).collect();

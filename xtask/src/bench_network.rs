@@ -32,16 +32,16 @@ fn measure(workspace: &Workspace, options: Options) -> Result<bool, Failure> {
     let mut peers = Peers::start(workspace, &place)?;
     let (cli, podman, docker) = (peers.cli.clone(), peers.podman.clone(), peers.docker.clone());
     peers.make_root()?;
-    peers
-        .ours
-        .shell(&format!("{cli} import {here}/root.tar bench && {cli} run -d --name c bench sleep 100000"))?;
+    peers.ours.shell(&format!(
+        "{cli} import {here}/root.tar bench && {cli} run -d --name box bench sleep 100000"
+    ))?;
     let has_podman = peers.theirs.shell(&format!(
         "{podman} import {here}/root.tar bench > /dev/null && {podman} network create --disable-dns base > /dev/null && \
-         {podman} run -d --network base --name c localhost/bench:latest sleep 100000 > /dev/null"
+         {podman} run -d --network base --name box localhost/bench:latest sleep 100000 > /dev/null"
     ));
     let has_docker = peers.start_docker("").and_then(|()| {
         peers.theirs.shell(&format!(
-            "{docker} import {here}/root.tar bench > /dev/null && {docker} run -d --name c bench sleep 100000 > /dev/null"
+            "{docker} import {here}/root.tar bench > /dev/null && {docker} run -d --name box bench sleep 100000 > /dev/null"
         ))
     });
     for (peer, outcome) in [("podman", &has_podman), ("docker", &has_docker)] {
@@ -51,8 +51,8 @@ fn measure(workspace: &Workspace, options: Options) -> Result<bool, Failure> {
     }
     let life = |cli: &str, more: &str| {
         format!(
-            "{cli} network create{more} n > /dev/null && {cli} network connect n c > /dev/null && \
-             {cli} network disconnect n c > /dev/null && {cli} network rm n > /dev/null"
+            "{cli} network create{more} nn > /dev/null && {cli} network connect nn box > /dev/null && \
+             {cli} network disconnect nn box > /dev/null && {cli} network rm nn > /dev/null"
         )
     };
     let side = |name, peer, work: String| Side { name, peer, before: String::new(), work };
@@ -83,7 +83,7 @@ fn measure(workspace: &Workspace, options: Options) -> Result<bool, Failure> {
 fn throughput(cli: &str, here: &str, ours: &mut Worker) -> Result<Vec<Side>, Failure> {
     let enter = |name: &str| format!("nsenter --net=/proc/$(cat {here}/{name}.pid)/ns/net");
     ours.shell(&format!(
-        "{cli} network create pair > /dev/null && for name in a b; do \
+        "{cli} network create pair > /dev/null && for name in aa bb; do \
            {cli} run -d --name $name --network pair bench sleep 100000 > /dev/null; \
            {cli} inspect -f '{{{{.State.Pid}}}}' $name > {here}/$name.pid; done; \
          ip link add plain type bridge && ip link set plain up && n=1 && for name in x y; do \
@@ -93,13 +93,13 @@ fn throughput(cli: &str, here: &str, ours: &mut Worker) -> Result<Vec<Side>, Fai
            nsenter --net=/proc/$pid/ns/net sh -c \"ip link set lo up; ip link set eth0 up; ip addr add 10.250.0.$n/24 dev eth0\"; \
            n=$((n + 1)); done"
     ))?;
-    for name in ["b", "y"] {
+    for name in ["bb", "y"] {
         ours.shell(&format!("setsid {} iperf3 -s -D > /dev/null 2>&1 < /dev/null", enter(name)))?;
     }
     let send = |from: &str, to: &str| format!("{} iperf3 -n 2G -c {to} > /dev/null", enter(from));
-    let address = format!("$({} ip -4 -o addr show eth0 | sed 's/.*inet \\([0-9.]*\\).*/\\1/')", enter("b"));
+    let address = format!("$({} ip -4 -o addr show eth0 | sed 's/.*inet \\([0-9.]*\\).*/\\1/')", enter("bb"));
     let side = |name, work| Side { name, peer: false, before: String::new(), work };
-    Ok(vec![side("dunnage", send("a", &address)), side("plain veth, bridge", send("x", "10.250.0.2"))])
+    Ok(vec![side("dunnage", send("aa", &address)), side("plain veth, bridge", send("x", "10.250.0.2"))])
 }
 
 /// Twenty thousand small files in directories of a hundred.

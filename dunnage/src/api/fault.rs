@@ -39,6 +39,7 @@ impl From<Error> for Fault {
         let status = match &error {
             Error::ContainerMissing(_)
             | Error::NetworkMissing(_)
+            | Error::FileMissing { .. }
             | Error::Image(ImageError::ImageMissing(_))
             | Error::Volume(VolumeError::NotFound { .. }) => StatusCode::NOT_FOUND,
             Error::ContainerNameTaken { .. }
@@ -47,8 +48,9 @@ impl From<Error> for Fault {
             | Error::NetworkNameTaken(_)
             | Error::Setting { what: "image", .. }
             | Error::Volume(VolumeError::InUse { .. }) => StatusCode::CONFLICT,
-            Error::NetworkInUse { .. } => StatusCode::FORBIDDEN,
+            Error::NetworkInUse { .. } | Error::FilesReadOnly { .. } => StatusCode::FORBIDDEN,
             Error::ContainerAmbiguous(_)
+            | Error::FileNotDirectory { .. }
             | Error::Setting { .. }
             | Error::NoCommand(_)
             | Error::UserMissing { .. }

@@ -3,6 +3,7 @@
 //! Ending it stops no container: it is one more client of the engine. Versions 1.24 to 1.51 are answered alike. What a request asks for and
 //! the engine has not is refused with its name, never passed over.
 
+mod archive;
 mod attach;
 mod body;
 mod container;

@@ -8,7 +8,8 @@ use hyper::{Method, Request, Response, StatusCode};
 
 use super::query::{Query, decode};
 use super::{
-    Fault, OLDEST, Reply, Server, VERSION, attach, container, create, exec, image, network, system, volume,
+    Fault, OLDEST, Reply, Server, VERSION, archive, attach, container, create, exec, image, network, system,
+    volume,
 };
 
 /// A request, taken apart.
@@ -78,6 +79,9 @@ async fn route(server: Rc<Server>, request: Request<Incoming>) -> Result<Respons
         (m, ["containers", id, "stats"]) if m == get => container::stats(&call, id).await,
         (m, ["containers", id, "logs"]) if m == get => container::logs(&call, id).await,
         (m, ["containers", id, "changes"]) if m == get => container::changes(&call, id).await,
+        (m, ["containers", id, "archive"]) if m == Method::HEAD => archive::stat(&call, id).await,
+        (m, ["containers", id, "archive"]) if m == get => archive::read(&call, id).await,
+        (m, ["containers", id, "archive"]) if m == put => archive::write(call, id).await,
         (m, ["containers", id, "export"]) if m == get => container::export(&call, id).await,
         (m, ["containers", id, "start"]) if m == post => container::start(&call, id).await,
         (m, ["containers", id, "stop"]) if m == post => container::stop(&call, id).await,
@@ -138,10 +142,6 @@ async fn route(server: Rc<Server>, request: Request<Incoming>) -> Result<Respons
         (m, ["build"]) if m == post => Err(Fault::new(
             StatusCode::NOT_IMPLEMENTED,
             "builds by the API are not there yet: use `dunnage build`",
-        )),
-        (m, ["containers", _, "archive"]) if m == get || m == put || m == Method::HEAD => Err(Fault::new(
-            StatusCode::NOT_IMPLEMENTED,
-            "files cannot be copied into and out of containers yet",
         )),
         _ => Err(Fault::missing("page not found")),
     }

@@ -2,8 +2,8 @@ use clap::{Args, Subcommand};
 use container_engine::{Engine, Phase, RemoveOptions};
 
 use crate::command::{
-    attach, commit, create, exec, image, inspect, kill, logs, pause, port, ps, rename, rm, run, save, start,
-    stats, stop, top, update, wait,
+    attach, commit, cp, create, exec, image, inspect, kill, logs, pause, port, ps, rename, rm, run, save,
+    start, stats, stop, top, update, wait,
 };
 use crate::context::{Failure, Roots, print};
 
@@ -14,6 +14,8 @@ pub(crate) enum Container {
     Attach(attach::Attach),
     /// Make an image of a container
     Commit(commit::Commit),
+    /// Copy files into and out of containers
+    Cp(cp::Cp),
     /// Create a container
     Create(Box<create::Create>),
     /// Show what a container changed in its files
@@ -74,6 +76,7 @@ impl Container {
         match self {
             Self::Attach(command) => command.run(roots).await,
             Self::Commit(command) => command.run(roots).await,
+            Self::Cp(command) => command.run(roots).await,
             Self::Create(command) => command.run(roots).await,
             Self::Diff(command) => command.run(roots).await,
             Self::Exec(command) => command.run(roots).await,

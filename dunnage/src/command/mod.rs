@@ -5,6 +5,7 @@ mod build;
 mod commit;
 mod compose;
 mod container;
+mod cp;
 mod create;
 mod daemon;
 mod dockerfile;
@@ -130,6 +131,8 @@ pub(crate) enum Command {
     Commit(commit::Commit),
     /// Show what a container changed in its files
     Diff(commit::Diff),
+    /// Copy files into and out of containers
+    Cp(cp::Cp),
     /// Write a container's files as an archive
     Export(save::Export),
     /// Projects of Compose files
@@ -203,6 +206,7 @@ pub(crate) async fn run(roots: Roots, command: Command) -> Result<u8, Failure> {
         Command::Load(command) => command.run(&roots).await,
         Command::Commit(command) => command.run(&roots).await,
         Command::Diff(command) => command.run(&roots).await,
+        Command::Cp(command) => command.run(&roots).await,
         Command::Export(command) => command.run(&roots).await,
         Command::Compose(command) => command.run(&roots).await,
         Command::Dockerfile(command) => command.run(),
