@@ -110,7 +110,7 @@ fn a_container_that_does_not_run_has_files_too() {
     host.ok(&["create", "--name", "box", "-v", "vol:/data", "bb", "cat", "/etc/early", "/data/early"]);
     // one that was never started, and a volume of it
     host.ok(&["cp", from, "box:/etc/early"]);
-    host.ok(&["cp", from, "box:/data/"]);
+    host.ok(&["cp", from, "box:/data/early"]);
     assert_eq!(host.ok(&["start", "-a", "box"]), "earlyearly");
     let back = host.path("back");
     host.ok(&["cp", "box:/etc/early", back.to_str().unwrap()]);

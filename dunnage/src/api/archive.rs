@@ -1,5 +1,7 @@
 //! Files into and out of containers: `/containers/ID/archive`.
 
+use std::io::{self, Read as _};
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use container_engine::{Engine, FileStat, inflate, rfc3339};
@@ -12,6 +14,8 @@ use super::body::{Download, Reply, empty, stream, upload};
 use super::route::Call;
 use super::{Fault, route};
 
+/// So many bytes behind an archive, or behind what was wrong with it, are read.
+const BEHIND: u64 = 64 << 20;
 const STAT: &str = "X-Docker-Container-Path-Stat";
 
 /// `HEAD`: what is there, in a header.
@@ -47,11 +51,17 @@ pub(super) async fn write(call: Call, id: &str) -> Result<Response<Reply>, Fault
     call.query.flag("noOverwriteDirNonDir", true)?;
     let keep = call.query.flag("copyUIDGID", false)?;
     let route::Call { server, request, .. } = call;
-    let archive = std::io::BufReader::with_capacity(64 << 10, upload(request.into_body()));
+    let mut archive = std::io::BufReader::with_capacity(64 << 10, upload(request.into_body()));
     let owner = if keep { None } else { Some((0, 0)) };
     let work = move |engine: std::sync::Arc<Engine>| async move {
         // it may be packed
-        engine.write_files(&id, &path, inflate(archive)?, owner).await
+        let unpacked = match inflate(&mut archive) {
+            Ok(plain) => engine.write_files(&id, &path, plain, owner).await,
+            Err(error) => Err(error.into()),
+        };
+        // a client that is still sending hears no answer
+        let _ = io::copy(&mut archive.take(BEHIND), &mut io::sink());
+        unpacked
     };
     server.call(work).await?;
     Ok(empty(StatusCode::OK))
