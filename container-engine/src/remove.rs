@@ -33,11 +33,19 @@ impl Engine {
             }
             self.kill_hard(&row).await?;
         }
-        let _lock = self.lock_container(&row.id)?;
-        if self.is_running(&row.id)? {
-            let hint = "it was started meanwhile";
-            return Err(Error::ContainerRunning { name: row.name, hint });
-        }
+        let _lock = loop {
+            let lock = self.lock_container(&row.id)?;
+            if !self.is_running(&row.id)? {
+                break lock;
+            }
+            drop(lock);
+            if self.phase(&row)?.is_running() {
+                let hint = "it was started meanwhile";
+                return Err(Error::ContainerRunning { name: row.name, hint });
+            }
+            // its monitor has told how it ended, and is on its way out
+            self.ended(&row.id).await?;
+        };
         self.database().mark_removing(&row.id)?;
         self.finish_removal(&row, options.volumes || row.auto_remove)
     }

@@ -56,7 +56,9 @@ impl Reference {
     /// The repository as people write it: without the default domain and namespace.
     pub fn familiar_repository(&self) -> String {
         if self.domain == DEFAULT_DOMAIN {
-            self.path.strip_prefix(DEFAULT_NAMESPACE).unwrap_or(&self.path).to_owned()
+            // library/a/b is not a/b, which is another repository
+            let bare = self.path.strip_prefix(DEFAULT_NAMESPACE).filter(|bare| !bare.contains('/'));
+            bare.unwrap_or(&self.path).to_owned()
         } else {
             format!("{}/{}", self.domain, self.path)
         }
@@ -215,6 +217,14 @@ fn check_component(component: &str) -> Result<(), &'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_familiar_name_is_that_of_the_same_repository() {
+        for text in ["ubuntu", "library/a/b", "docker.io/library/a/b/c:1", "a/b", "localhost/library/x"] {
+            let reference: Reference = text.parse().unwrap();
+            assert_eq!(reference.familiar().parse::<Reference>().unwrap(), reference, "{text}");
+        }
+    }
 
     #[test]
     fn short_names_are_completed_as_docker_does_it() {

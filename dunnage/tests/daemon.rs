@@ -357,3 +357,116 @@ fn docker_compose_brings_a_project_up_scales_it_and_takes_it_down() {
     drop(daemon);
     host.leaves_nothing();
 }
+
+#[test]
+fn images_are_built_by_the_stock_client_and_by_docker_compose() {
+    let Some(host) = Host::with_image() else { return };
+    let daemon = Daemon::start(&host);
+    let context = host.path("context");
+    std::fs::create_dir(&context).unwrap();
+    std::fs::write(
+        context.join("Dockerfile"),
+        "FROM bb AS one\nARG WORD\nRUN echo $WORD > /word\nFROM one\nCOPY data /data\nCMD cat /word /data\n",
+    )
+    .unwrap();
+    std::fs::write(context.join("data"), "copied\n").unwrap();
+    std::fs::write(context.join("skipped"), "never sent").unwrap();
+    std::fs::write(context.join(".dockerignore"), "skipped\n").unwrap();
+    let at = context.to_str().unwrap();
+    let build = |args: &[&str]| {
+        let mut command = daemon.client(&[&["build"], args].concat());
+        command.env("DOCKER_BUILDKIT", "0");
+        finish(command, Duration::from_secs(60))
+    };
+    let built = build(&["-t", "app", "-t", "app:two", "--build-arg", "WORD=said", "--label", "a=b", at]);
+    let shown = String::from_utf8_lossy(&built.stdout).into_owned();
+    assert!(built.status.success(), "{shown}{}", String::from_utf8_lossy(&built.stderr));
+    for line in [
+        "RUN echo $WORD > /word",
+        "Successfully built ",
+        "Successfully tagged app:latest",
+        "Successfully tagged app:two",
+    ] {
+        assert!(shown.contains(line), "{line}: {shown}");
+    }
+    assert_eq!(daemon.ok(&["run", "--rm", "app"]), "said\ncopied\n");
+    assert_eq!(daemon.ok(&["image", "inspect", "-f", "{{.Config.Labels.a}}", "app:two"]), "b\n");
+    let again =
+        String::from_utf8_lossy(&build(&["-t", "app", "--build-arg", "WORD=said", at]).stdout).into_owned();
+    assert_eq!(again.matches("Using cache").count(), 2, "{again}");
+    let quiet = String::from_utf8_lossy(&build(&["-q", "--target", "one", at]).stdout).into_owned();
+    assert!(quiet.starts_with("sha256:") && quiet.lines().count() == 1, "{quiet}");
+    // what fails says where and why
+    std::fs::write(context.join("Dockerfile"), "FROM bb\nRUN echo before; exit 7\n").unwrap();
+    let failed = build(&[at]);
+    let said = String::from_utf8_lossy(&failed.stderr).into_owned();
+    assert!(!failed.status.success() && said.contains('7'), "{said}");
+    assert!(String::from_utf8_lossy(&failed.stdout).contains("before"));
+    let refused = build(&["--memory", "10m", at]);
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(said.contains("memory is not supported here"), "{said}");
+    // docker-compose builds and brings up
+    if std::path::Path::new("/usr/bin/docker-compose").exists() {
+        std::fs::write(context.join("Dockerfile"), "FROM bb\nRUN echo composed > /word\n").unwrap();
+        std::fs::write(
+            context.join("docker-compose.yml"),
+            "version: '3.6'\nservices: {web: {build: ., command: cat /word}}\nnetworks: {default: {ipam: {config: [{subnet: 10.231.9.0/24}]}}}\n",
+        )
+        .unwrap();
+        let mut command = host.inside("docker-compose");
+        command.args(["up", "--no-color"]).current_dir(&context);
+        command
+            .env("DOCKER_HOST", format!("unix://{}", daemon.socket.display()))
+            .env("HOME", host.path("home"));
+        let output = finish(command, Duration::from_secs(60));
+        let shown = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(shown.contains("composed"), "{shown}{}", String::from_utf8_lossy(&output.stderr));
+    }
+    let pruned = daemon.ok(&["builder", "prune", "-af"]);
+    assert!(pruned.contains("Total"), "{pruned}");
+}
+
+#[test]
+fn a_client_that_goes_away_ends_its_build() {
+    let Some(host) = Host::with_image() else { return };
+    let daemon = Daemon::start(&host);
+    let context = host.path("context");
+    std::fs::create_dir(&context).unwrap();
+    std::fs::write(context.join("Dockerfile"), "FROM bb\nRUN echo begun; sleep 600\n").unwrap();
+    let mut command = daemon.client(&["build", context.to_str().unwrap()]);
+    command.env("DOCKER_BUILDKIT", "0").stdout(Stdio::piped()).stderr(Stdio::null());
+    let mut client = command.spawn().unwrap();
+    let mut shown = String::new();
+    let mut output = client.stdout.take().unwrap();
+    let mut piece = [0; 512];
+    while !shown.contains("begun\n") {
+        let count = output.read(&mut piece).unwrap();
+        assert!(count > 0, "{shown}");
+        shown.push_str(&String::from_utf8_lossy(&piece[..count]));
+    }
+    client.kill().unwrap();
+    client.wait().unwrap();
+    until("nothing of the build is left", || {
+        (host.ok(&["system", "check"]).trim() == "clean" && host.traces().is_empty()).then_some(())
+    });
+}
+
+#[test]
+fn docker_py_makes_its_main_calls() {
+    let Some(host) = Host::with_image() else { return };
+    let has = Command::new("python3")
+        .args(["-c", "import docker"])
+        .output()
+        .is_ok_and(|output| output.status.success());
+    if !has {
+        eprintln!("skipped: python3-docker is not installed");
+        return;
+    }
+    let daemon = Daemon::start(&host);
+    let mut command = host.inside("/usr/bin/python3");
+    command.arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/clients/docker_py.py"));
+    command.env("DOCKER_HOST", format!("unix://{}", daemon.socket.display())).env("HOME", host.path("home"));
+    let output = finish(command, Duration::from_secs(60));
+    let (shown, said) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success() && shown.contains("is content"), "{shown}{said}");
+}

@@ -187,5 +187,8 @@ pub(crate) fn load(data: &[u8]) {
     let store = Store::open(place.path().join("store")).expect("an empty directory");
     let _ = store.load(data, &LIMITS);
     store.images().expect("a sound index");
-    assert!(store.check(true).expect("a sound store").is_empty(), "nothing is half-made");
+    let mut found = store.check(true).expect("a sound store");
+    // what a load brought before it failed is swept later
+    found.retain(|finding| !matches!(finding, container_image::Finding::Unneeded(_)));
+    assert!(found.is_empty(), "{found:?}");
 }

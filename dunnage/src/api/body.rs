@@ -17,6 +17,8 @@ use super::{Fault, PATIENCE};
 
 /// JSON that comes with a request, bytes.
 const MOST_JSON: usize = 8 << 20;
+/// So much of a body that nobody wants is read, bytes.
+const MOST_DISCARDED: usize = 64 << 20;
 /// How deep it may be nested is serde_json's own limit, 128.
 /// So many pieces of a stream may wait for whoever reads it.
 const WAITING: usize = 16;
@@ -135,6 +137,15 @@ pub(super) fn wait<F: Future>(future: F) -> F::Output {
 pub(crate) struct Upload {
     pieces: mpsc::Receiver<io::Result<Bytes>>,
     rest: Bytes,
+}
+
+/// Takes a body and throws it away, so that a client that sends it hears the answer; not without end.
+pub(crate) async fn discard(body: Incoming) {
+    let _ = tokio::time::timeout(PATIENCE, async {
+        let mut body = Limited::new(body, MOST_DISCARDED);
+        while let Some(Ok(_)) = body.frame().await {}
+    })
+    .await;
 }
 
 pub(crate) fn upload(mut body: Incoming) -> Upload {

@@ -1,6 +1,7 @@
 //! `/exec`: further commands in running containers.
 
 use std::os::fd::OwnedFd;
+use std::time::Duration;
 
 use container_engine::ExecOptions;
 use hyper::{Response, StatusCode};
@@ -31,6 +32,8 @@ enum State {
     Ended(i32),
 }
 
+/// How long output is held back behind the headers of its answer.
+const HEADERS_FIRST: Duration = Duration::from_millis(4);
 /// So many are remembered; the oldest that has ended makes room.
 const REMEMBERED: usize = 10_000;
 
@@ -50,6 +53,8 @@ pub(super) async fn create(call: Call, id: &str) -> Result<Response<Reply>, Faul
     };
     // output goes to whoever starts it; detach keys are the client's own
     fields.pass(&["AttachStdout", "AttachStderr", "DetachKeys", "ConsoleSize", "Detach"]);
+    // docker-py says once more what the path says
+    fields.pass(&["Container"]);
     fields.finish()?;
     if options.command.is_empty() {
         return Err(Fault::bad("No exec command specified"));
@@ -116,22 +121,24 @@ pub(super) async fn start(mut call: Call, id: &str) -> Result<Response<Reply>, F
         return Ok(empty(StatusCode::OK));
     }
     tokio::task::spawn_local(async move {
-        let code = converse(upgrade, process, pipes, terminal, stdin).await;
-        server.ended(&id, code);
+        converse(upgrade, process, pipes, terminal, stdin, |code| server.ended(&id, code)).await;
     });
     Ok(switched(tty))
 }
 
-/// Copies both ways until all output has come, and gives the exit code. A client that goes away hangs a terminal up, and else lets
-/// the command go on.
+/// Copies both ways until all output has come, and tells the exit code before the client sees the end, after which it asks for it. A client
+/// that goes away hangs a terminal up, and else lets the command go on.
 async fn converse(
     upgrade: hyper::upgrade::OnUpgrade,
     mut process: container_engine::ExecProcess,
     pipes: Option<container_engine::Pipes>,
     terminal: Option<OwnedFd>,
     stdin: bool,
-) -> i32 {
+    ended: impl FnOnce(i32),
+) {
     let upgraded = upgrade.await;
+    // docker-py throws away what comes with the headers in one piece
+    tokio::time::sleep(HEADERS_FIRST).await;
     let (mut to_process, mut outputs) = (None, Vec::new());
     let open = |fd: OwnedFd| pipe::Receiver::from_owned_fd_unchecked(fd).ok();
     if let Some(master) = terminal {
@@ -148,7 +155,7 @@ async fn converse(
     }
     let Ok(upgraded) = upgraded else {
         drop((to_process, outputs));
-        return process.wait().await.unwrap_or(255);
+        return ended(process.wait().await.unwrap_or(255));
     };
     let (reader, mut writer) = tokio::io::split(TokioIo::new(upgraded));
     let feeding = tokio::task::spawn_local(feed(reader, to_process.filter(|_| stdin)));
@@ -163,10 +170,9 @@ async fn converse(
             gone = copy_out(&mut writer, number, &buffer[..count]).await.is_err();
         }
     }
-    let code = process.wait().await.unwrap_or(255);
+    ended(process.wait().await.unwrap_or(255));
     feeding.abort();
     let _ = writer.shutdown().await;
-    code
 }
 
 /// Waits for output: whose it is, and how much; nothing at its end.

@@ -62,7 +62,12 @@ impl From<Error> for Fault {
             | Error::Network(_) => StatusCode::BAD_REQUEST,
             _ => StatusCode::INTERNAL_SERVER_ERROR,
         };
-        Self::new(status, describe(&error))
+        let message = match &error {
+            // docker-py knows it by its capital letter
+            Error::Image(ImageError::ImageMissing(name)) => format!("No such image: {name}"),
+            error => describe(error),
+        };
+        Self::new(status, message)
     }
 }
 

@@ -3,22 +3,20 @@
 use std::collections::BTreeMap;
 use std::sync::Mutex;
 
-use base64::Engine as _;
 use container_engine::{
-    CommitOptions, ContainerConfig, Credential, Credentials, Digest, Import, Named, Platform, Progress, Pull,
-    Reference, Registry, now,
+    CommitOptions, ContainerConfig, Digest, Import, Named, Platform, Progress, Pull, Reference, now,
 };
-use hyper::body::Bytes;
 use hyper::{Response, StatusCode};
 use serde_json::{Value, json};
-use tokio::sync::mpsc;
 
-use super::body::{Download, json as reply, ok, read_json, stream, upload, wait};
+use super::auth::registry;
+use super::body::{Download, json as reply, ok, read_json, stream, upload};
 use super::create::Fields;
+use super::lines::Lines;
 use super::route::Call;
 use super::{Fault, Reply, shape};
 use crate::command::import::change;
-use crate::command::{inspect, login};
+use crate::command::inspect;
 
 pub(super) async fn list(call: &Call) -> Result<Response<Reply>, Fault> {
     let filters = call.query.filters()?;
@@ -95,45 +93,6 @@ fn reference(name: &str, tag: Option<&str>) -> Result<Reference, Fault> {
         None => name.to_owned(),
     };
     text.parse().map_err(|error| Fault::bad(format!("invalid reference {text:?}: {error}")))
-}
-
-/// A registry with the credentials that the client sends along.
-fn registry(call: &Call, domain: &str) -> Result<Registry, Fault> {
-    let Some(header) = call.request.headers().get("X-Registry-Auth") else {
-        return Ok(login::anonymous(domain)?);
-    };
-    let wrong = || Fault::bad("X-Registry-Auth is not base64 of JSON");
-    let alphabet = base64::alphabet::URL_SAFE;
-    let lenient = base64::engine::GeneralPurposeConfig::new()
-        .with_decode_padding_mode(base64::engine::DecodePaddingMode::Indifferent);
-    let bytes = base64::engine::GeneralPurpose::new(&alphabet, lenient)
-        .decode(header.as_bytes())
-        .map_err(|_| wrong())?;
-    let value: Value = serde_json::from_slice(&bytes).map_err(|_| wrong())?;
-    let text = |name: &str| value[name].as_str().unwrap_or_default().to_owned();
-    let credential = match (text("identitytoken"), text("username"), text("password")) {
-        (token, ..) if !token.is_empty() => Credential::IdentityToken(token),
-        (_, user, password) if !user.is_empty() => Credential::Password { user, password },
-        _ => return Ok(login::anonymous(domain)?),
-    };
-    let mut credentials = Credentials::default();
-    credentials.set(domain, credential);
-    Ok(login::anonymous(domain)?.credentials(credentials))
-}
-
-/// Tells a client of what goes on, a line of JSON each.
-#[derive(Clone)]
-struct Lines(mpsc::Sender<Bytes>);
-
-impl Lines {
-    fn say(&self, value: &Value) {
-        // a client that went away does not stop what is going on
-        let _ = wait(self.0.send(format!("{value}\r\n").into()));
-    }
-
-    fn fail(&self, message: &str) {
-        self.say(&json!({ "errorDetail": { "message": message }, "error": message }));
-    }
 }
 
 /// A registry's progress in Docker's words.

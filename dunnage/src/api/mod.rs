@@ -5,12 +5,15 @@
 
 mod archive;
 mod attach;
+mod auth;
 mod body;
+mod build;
 mod container;
 mod create;
 mod exec;
 mod fault;
 mod image;
+mod lines;
 mod listen;
 mod network;
 mod query;

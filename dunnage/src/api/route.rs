@@ -8,8 +8,8 @@ use hyper::{Method, Request, Response, StatusCode};
 
 use super::query::{Query, decode};
 use super::{
-    Fault, OLDEST, Reply, Server, VERSION, archive, attach, container, create, exec, image, network, system,
-    volume,
+    Fault, OLDEST, Reply, Server, VERSION, archive, attach, build, container, create, exec, image, network,
+    system, volume,
 };
 
 /// A request, taken apart.
@@ -135,14 +135,8 @@ async fn route(server: Rc<Server>, request: Request<Incoming>) -> Result<Respons
             StatusCode::SERVICE_UNAVAILABLE,
             "This node is not a swarm manager. Use \"docker swarm init\" or \"docker swarm join\" to connect this node to swarm and try again.",
         )),
-        // nothing is built by the API yet, so nothing of it is kept
-        (m, ["build", "prune"]) if m == post => {
-            Ok(super::body::ok(&serde_json::json!({ "CachesDeleted": [], "SpaceReclaimed": 0 })))
-        }
-        (m, ["build"]) if m == post => Err(Fault::new(
-            StatusCode::NOT_IMPLEMENTED,
-            "builds by the API are not there yet: use `dunnage build`",
-        )),
+        (m, ["build", "prune"]) if m == post => build::prune(&call).await,
+        (m, ["build"]) if m == post => build::build(call).await,
         _ => Err(Fault::missing("page not found")),
     }
 }
