@@ -67,12 +67,16 @@ impl Notice {
             if left.is_zero() {
                 return Ok(false);
             }
-            poll(&mut [PollFd::new(&self.fd, PollFlags::IN)], left)
+            // of a group that somebody removes meanwhile nothing is heard
+            poll(&mut [PollFd::new(&self.fd, PollFlags::IN)], left.min(LOOK))
                 .map_err(|source| Error::Watch { path: self.path.clone(), source })?;
             self.drain()?;
         }
     }
 }
+
+/// How long nothing is heard until the question is asked again.
+const LOOK: Duration = Duration::from_millis(20);
 
 /// Tells by a readable descriptor that a group got its first process or lost its last (`cgroup.events`); needs version 2.
 #[derive(Debug)]

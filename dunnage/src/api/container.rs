@@ -171,12 +171,12 @@ pub(super) async fn wait(call: &Call, id: &str) -> Answer {
     if !["not-running", "next-exit", "removed"].contains(&condition.as_str()) {
         return Err(Fault::bad(format!("invalid condition: {condition:?}")));
     }
-    let name = id.to_owned();
-    let container = call.server.call(|engine| async move { engine.container(&name).await }).await?;
-    let (id, engine) = (container.id, std::sync::Arc::clone(&call.server.engine));
-    // whatever happens from here on is seen
+    let (name, engine) = (id.to_owned(), std::sync::Arc::clone(&call.server.engine));
+    // whatever happens from here on is seen: an end that is not in the events comes after them
     let mut events = engine.events().await?;
     while events.try_next()?.is_some() {}
+    let container = call.server.call(|engine| async move { engine.container(&name).await }).await?;
+    let id = container.id;
     let (sender, response) = stream("application/json");
     tokio::task::spawn_local(async move {
         let mut code = None;

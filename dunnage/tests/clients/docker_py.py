@@ -1,10 +1,13 @@
 """The main calls of docker-py against the socket that DOCKER_HOST names; the image `bb` is there."""
 
+import faulthandler
 import io
 import tarfile
 
 import docker
 
+# where it hangs, if it does
+faulthandler.dump_traceback_later(45, exit=True)
 client = docker.from_env()
 assert client.ping()
 assert client.version()["ApiVersion"]
