@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use container_image::make_upper;
-use container_volume::{Mount, open_beneath, open_bind, pack, unpack};
+use container_volume::{Mount, open_beneath, pack, unpack};
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, Stat, fstat, openat, readlinkat, statat};
 use rustix::io::Errno;
 use rustix::mount::{
@@ -150,7 +150,7 @@ impl Engine {
                     Some(self.volumes.source(name, subpath.as_deref())?)
                 }
                 Mount::Bind { source, .. } => {
-                    let bound = open_bind(source, false, &self.protected())?;
+                    let bound = self.open_bind(source, false)?;
                     Some(
                         openat(CWD, &bound.path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())
                             .map_err(|errno| Error::io("open", &bound.path)(errno.into()))?,

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::FileTypeExt as _;
 use std::path::{Path, PathBuf};
 
 use container_volume::{
@@ -11,6 +12,7 @@ use rustix::mount::MountFlags;
 
 use crate::containers::decode;
 use crate::database::ContainerRow;
+use crate::engine::API_SOCKET;
 use crate::options::ContainerOptions;
 use crate::{Engine, Error};
 
@@ -145,6 +147,15 @@ impl Engine {
     /// What no container gets by itself.
     pub(crate) fn protected(&self) -> [&Path; 2] {
         [&self.config.root, &self.config.run_root]
+    }
+
+    /// What is behind a bind mount of the person's: nothing of the engine's own, but for the socket of its API, which gives all rights to
+    /// whoever has it, and is asked for by its name alone.
+    pub(crate) fn open_bind(&self, source: &Path, create: bool) -> Result<BindSource, Error> {
+        let is_socket = source == self.config.run_root.join(API_SOCKET)
+            && std::fs::symlink_metadata(source).is_ok_and(|meta| meta.file_type().is_socket());
+        let protected = if is_socket { &self.protected()[..1] } else { &self.protected()[..] };
+        Ok(open_bind(source, create && !is_socket, protected)?)
     }
 
     /// Ends every mount that a container's start made on the host. Idempotent; the container must not run.

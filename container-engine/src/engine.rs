@@ -12,6 +12,9 @@ use crate::Error;
 use crate::database::Database;
 use crate::events::Events;
 
+/// The socket of the API below the run root, where a program serves it.
+pub const API_SOCKET: &str = "docker.sock";
+
 /// Where an engine keeps its state, and the program it starts beside each container.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {

@@ -91,7 +91,7 @@ pub use compose::{
 };
 pub use containers::{Container, ContainerNetwork, Exit, Phase};
 pub use copy::FileStat;
-pub use engine::{Config, Engine};
+pub use engine::{API_SOCKET, Config, Engine};
 pub use error::{Error, StartFailure};
 pub use events::{Event, EventStream};
 pub use exec::{ExecOptions, ExecProcess, Pipes};

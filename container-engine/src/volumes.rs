@@ -3,9 +3,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use container_image::Image;
-use container_volume::{
-    Mount, MountSpec, NewVolume, Propagation, Recursion, Volume, check_relabel, open_bind,
-};
+use container_volume::{Mount, MountSpec, NewVolume, Propagation, Recursion, Volume, check_relabel};
 use rustix::mount::{
     FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, fsconfig_set_string, fsmount, fsopen,
 };
@@ -178,7 +176,7 @@ impl Engine {
                     ("bind", self.volume_source(&volume, &files, subpath.as_deref(), container)?)
                 }
                 Mount::Bind { source, propagation, recursive, create, .. } => {
-                    let bound = open_bind(source, *create, &self.protected())?;
+                    let bound = self.open_bind(source, *create)?;
                     let recurses = *recursive != Recursion::Disabled;
                     flags.extend([
                         if recurses { "rbind" } else { "bind" }.to_owned(),

@@ -41,6 +41,10 @@ pub fn open_bind(source: &Path, create: bool, protected: &[&Path]) -> Result<Bin
     }
     let flags = OFlags::PATH | OFlags::CLOEXEC;
     let fd = match openat(CWD, source, flags, Mode::empty()) {
+        Err(Errno::NOENT) if create && protected.iter().any(|guarded| source.starts_with(guarded)) => {
+            let reason = "it is of the engine's own state";
+            return Err(Error::BindForbidden { path: source.into(), reason });
+        }
         Err(Errno::NOENT) if create => {
             make(source)?;
             openat(CWD, source, flags, Mode::empty()).map_err(|e| Error::file("open", source, e))?

@@ -19,7 +19,7 @@ pub(crate) struct Roots {
 impl Roots {
     /// Where the API is served.
     pub(crate) fn socket(&self) -> PathBuf {
-        self.run_root.join("docker.sock")
+        self.run_root.join(container_engine::API_SOCKET)
     }
 
     pub(crate) async fn engine(&self) -> Result<Engine, Failure> {

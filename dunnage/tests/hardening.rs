@@ -191,3 +191,31 @@ fn a_mount_target_that_is_a_link_stays_inside_the_root() {
     assert_eq!(fs::read_dir(&outside).unwrap().count(), 0, "{output:?}");
     host.leaves_nothing();
 }
+
+#[test]
+fn of_the_engines_own_state_a_container_gets_the_socket_alone() {
+    let Some(host) = Host::with_image() else { return };
+    let socket = host.run_root().join("docker.sock");
+    let volume = format!("{}:/sock", socket.display());
+    let run = ["run", "--rm", "-v", &volume, "bb", "ls", "-l", "/sock"];
+    let (_, said) = host.fails(&run);
+    assert!(said.contains("docker.sock"), "{said}");
+    assert!(!socket.exists(), "nothing is made in its place");
+    // only a socket is one
+    for link in [false, true] {
+        let made =
+            if link { std::os::unix::fs::symlink("../root", &socket) } else { std::fs::create_dir(&socket) };
+        made.unwrap();
+        let (_, said) = host.fails(&run);
+        assert!(said.contains("own state"), "{said}");
+        let gone = if link { std::fs::remove_file(&socket) } else { std::fs::remove_dir(&socket) };
+        gone.unwrap();
+    }
+    let listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+    assert!(host.ok(&run).starts_with('s'));
+    drop(listener);
+    let whole = format!("{}:/state", host.run_root().display());
+    let (_, said) = host.fails(&["run", "--rm", "-v", &whole, "bb", "true"]);
+    assert!(said.contains("own state"), "{said}");
+    host.leaves_nothing();
+}

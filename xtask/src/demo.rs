@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use crate::process::{Show, run as run_program};
 use crate::workspace::Workspace;
-use crate::{Failure, apt};
+use crate::{Failure, apt, debian};
 
 const MINUTE: Duration = Duration::from_secs(60);
 /// How long a service may take until it answers.
@@ -76,7 +76,7 @@ impl Demo {
 
     /// What the engine needs: its programs, and a root file system.
     fn prepare(&mut self) -> Result<(), Failure> {
-        self.step("packages", |demo| apt::needs(&demo.workspace, &["mmdebstrap", "debian-archive-keyring"]))?;
+        self.step("packages", |demo| apt::needs(&demo.workspace, &debian::PACKAGES))?;
         self.step("build", |demo| {
             let words = ["build", "-p", "dunnage", "-p", "container-runtime"];
             let command = demo.workspace.cargo(&words);
@@ -88,34 +88,11 @@ impl Demo {
             }
         })?;
         let archive = self.archive();
-        if archive.exists() {
-            println!("\n== the Debian root of an earlier run is there: {}", archive.display());
-            return Ok(());
-        }
-        self.step("Debian root by mmdebstrap", |demo| demo.debootstrap(&archive))
+        self.step("Debian root by mmdebstrap", |demo| debian::root(&demo.workspace, &archive, INSIDE))
     }
 
     fn archive(&self) -> PathBuf {
         self.folder.join("bookworm.tar")
-    }
-
-    /// Under a temporary name until it is whole.
-    fn debootstrap(&self, archive: &Path) -> Result<(), Failure> {
-        let half = self.folder.join("half.tar");
-        let mirror = mirror();
-        println!("from {mirror}, with {INSIDE}");
-        let mut command = Command::new("mmdebstrap");
-        command.args(["--variant=apt", "--include", INSIDE, "--format=tar", "--components=main"]);
-        command.arg("--aptopt=Acquire::Languages \"none\"").arg("--aptopt=Acquire::Retries \"2\"");
-        command.args(["--dpkgopt=path-exclude=/usr/share/doc/*", "--dpkgopt=path-exclude=/usr/share/man/*"]);
-        command.args(["--dpkgopt=path-exclude=/usr/share/locale/*", "bookworm"]).arg(&half).arg(&mirror);
-        let ended = run_program(command, MINUTE * 15, &self.workspace.log("mmdebstrap"), Show::Nothing)?;
-        if !ended.success() {
-            let _ = fs::remove_file(&half);
-            return Err(format!("mmdebstrap: {}\n{}", ended.reason(), ended.last(30)).into());
-        }
-        fs::rename(half, archive)?;
-        Ok(())
     }
 
     /// A command of dunnage with roots of its own; shown as a person would type it.
@@ -272,18 +249,4 @@ fn fetch(port: u16) -> Result<String, Failure> {
     let (head, body) = answer.split_once("\r\n\r\n").ok_or_else(|| format!("no HTTP: {answer:?}"))?;
     let status = head.lines().next().unwrap_or("");
     if status.contains(" 200 ") { Ok(body.to_owned()) } else { Err(format!("{status}: {body}").into()) }
-}
-
-/// The mirror this host takes Debian from: by HTTP, as a fresh root trusts no authority of ours.
-fn mirror() -> String {
-    let mut files = vec![PathBuf::from("/etc/apt/sources.list")];
-    let more = fs::read_dir("/etc/apt/sources.list.d").into_iter().flatten().filter_map(Result::ok);
-    files.extend(more.map(|entry| entry.path()));
-    let text: String =
-        files.iter().filter_map(|file| fs::read_to_string(file).ok()).collect::<Vec<_>>().join("\n");
-    let words = text.lines().filter(|line| line.starts_with("deb ") || line.starts_with("URIs:"));
-    let uri = words
-        .flat_map(str::split_whitespace)
-        .find(|word| word.starts_with("http://") && word.trim_end_matches('/').ends_with("/debian"));
-    uri.unwrap_or("http://deb.debian.org/debian").to_owned()
 }

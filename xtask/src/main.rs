@@ -13,9 +13,11 @@ mod bench_network;
 mod bench_report;
 mod bench_sides;
 mod bench_table;
+mod debian;
 mod demo;
 mod fuzz;
 mod process;
+mod stories;
 mod tally;
 mod test;
 mod vm;
@@ -35,6 +37,7 @@ usage: cargo xtask COMMAND
   vm-test        the tests of cgroups and namespaces on a host with cgroup v2 alone, in an emulated machine
                  [PROGRAM [TEST...]]: only those whose names contain this
   demo           Flask and Redis in two containers on a network of their own, from nothing
+  stories        the scripts of examples/stories, in engines of their own  [STORY...]
   fuzz           every target of fuzz/ under libFuzzer  [--minutes N, of all together] [TARGET...]
   bench          all that follow but counts, and one report in target/bench-report  [--quick] [--only WORD]
   bench runtime  dunnage-oci beside crun and runc, dunnage beside podman  [--rounds N] [--quick]
@@ -52,6 +55,7 @@ fn main() -> ExitCode {
     let outcome = match words.as_slice() {
         ["test"] => test::run(),
         ["vm-test", only @ ..] => vm_test::run(only),
+        ["stories", wanted @ ..] => stories::run(wanted),
         ["demo"] => demo::run(),
         ["fuzz", words @ ..] => fuzz::run(words),
         ["bench"] => bench_report::run(&[]),

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use crate::process::{Ended, Show, adopt_orphans, end_strays, run as run_program};
 use crate::tally::Tally;
 use crate::workspace::Workspace;
-use crate::{Failure, apt, bench_counts, vm_test};
+use crate::{Failure, apt, bench_counts, stories, vm_test};
 
 const MINUTE: Duration = Duration::from_secs(60);
 /// What the whole may take; `.ci/run` ends it a little later.
@@ -59,12 +59,14 @@ pub(crate) fn run() -> Result<bool, Failure> {
     let mut packages = PACKAGES.to_vec();
     packages.extend(vm_test::PACKAGES);
     packages.extend(bench_counts::PACKAGES);
+    packages.extend(stories::PACKAGES);
     let without = apt::wishes(&run.workspace, &packages);
     run.tally.check("packages", if without.is_empty() { Ok(()) } else { Err(without.join("; ")) });
     // after the installation, which may start services of the machine
     adopt_orphans();
     run.nextest();
     run.doc_tests();
+    run.stories();
     run.vm();
     run.counts();
     run.check("clippy", &["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]);
@@ -189,6 +191,16 @@ impl Run {
             }
             Err(why) => self.tally.fail(format!("doc tests: {why}")),
         }
+    }
+
+    /// The programs are those that the tests were built with.
+    fn stories(&mut self) {
+        println!("[{:>4} s] stories", self.begin.elapsed().as_secs());
+        match stories::tally(&self.workspace, &[]) {
+            Ok(counted) => self.tally.add(counted),
+            Err(failure) => self.tally.fail(format!("stories: {failure}")),
+        }
+        end_strays();
     }
 
     /// Of hot paths, whose instructions are kept.
