@@ -92,12 +92,10 @@ impl Bundle<'_> {
         if let Some(score) = options.resources.oom_score_adj {
             process["oomScoreAdj"] = json!(score);
         }
-        let hostname = options.hostname.as_deref().unwrap_or_else(|| short_id(self.id));
         let mut config = json!({
             "ociVersion": "1.2.0",
             "process": process,
             "root": { "path": "rootfs", "readonly": options.read_only },
-            "hostname": hostname,
             "mounts": self.mounts()?,
             "annotations": annotations,
             "linux": {
@@ -108,6 +106,12 @@ impl Bundle<'_> {
                 "sysctl": options.sysctls,
             },
         });
+        if !options.host_uts {
+            config["hostname"] = json!(options.hostname.as_deref().unwrap_or_else(|| short_id(self.id)));
+            if let Some(name) = &options.domainname {
+                config["domainname"] = json!(name);
+            }
+        }
         if !seccomp.is_null() {
             config["linux"]["seccomp"] = seccomp;
         }
@@ -128,8 +132,7 @@ impl Bundle<'_> {
                 env.push(variable.to_owned());
             }
         };
-        let hostname = self.options.hostname.as_deref().unwrap_or_else(|| short_id(self.id));
-        set(&format!("HOSTNAME={hostname}"));
+        set(&format!("HOSTNAME={}", hostname(self.options, self.id)));
         if self.options.tty {
             set("TERM=xterm");
         }
@@ -149,14 +152,17 @@ impl Bundle<'_> {
     }
 
     fn namespaces(&self) -> Vec<Value> {
-        let mut namespaces = vec![json!({ "type": "mount" }), json!({ "type": "uts" })];
+        let mut namespaces = vec![json!({ "type": "mount" })];
+        if !self.options.host_uts {
+            namespaces.push(json!({ "type": "uts" }));
+        }
         if !self.options.host_pid {
             namespaces.push(json!({ "type": "pid" }));
         }
         if !self.options.host_ipc {
             namespaces.push(json!({ "type": "ipc" }));
         }
-        if !self.options.privileged {
+        if !self.options.privileged && !self.options.host_cgroup {
             namespaces.push(json!({ "type": "cgroup" }));
         }
         match &self.network {
@@ -351,6 +357,14 @@ fn capabilities(options: &ContainerOptions) -> Result<CapSet, Error> {
         (false, true) => add,
         _ => base.union(add).difference(drop),
     })
+}
+
+/// The name of a container's host: its own, or the host's where it shares that.
+pub(crate) fn hostname(options: &ContainerOptions, id: &str) -> String {
+    if options.host_uts {
+        return rustix::system::uname().nodename().to_string_lossy().into_owned();
+    }
+    options.hostname.clone().unwrap_or_else(|| short_id(id).to_owned())
 }
 
 #[cfg(test)]

@@ -424,6 +424,23 @@ fn check(options: &ContainerOptions, image: &Image) -> Result<(), Error> {
     {
         return Err(Error::setting("host name", hostname, "it has 1 to 63 characters and no blanks"));
     }
+    if let Some(domainname) = &options.domainname
+        && (domainname.is_empty()
+            || domainname.len() > 64
+            || domainname.bytes().any(|b| b.is_ascii_control()))
+    {
+        return Err(Error::setting("domain name", domainname, "it has 1 to 64 characters"));
+    }
+    if let Some(name) = options.hostname.as_ref().or(options.domainname.as_ref()).filter(|_| options.host_uts)
+    {
+        return Err(Error::setting("host name", name, "the host's own, which is shared, cannot be set"));
+    }
+    for text in &options.expose {
+        let (port, protocol) = text.split_once('/').unwrap_or((text, "tcp"));
+        if port.parse::<u16>().is_err() || protocol.parse::<container_net::Protocol>().is_err() {
+            return Err(Error::setting("exposed port", text, "the form is PORT[/tcp|udp|sctp]"));
+        }
+    }
     for (what, words) in [("search domain", &options.dns_search), ("resolver option", &options.dns_options)] {
         // they stand in one line of resolv.conf
         if let Some(word) = words.iter().find(|word| word.is_empty() || word.contains(char::is_whitespace)) {

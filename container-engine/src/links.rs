@@ -54,9 +54,10 @@ impl Engine {
             let image = self.images.find(&other.image_id)?;
             let mut ports: Vec<(u16, String)> = Vec::new();
             let exposed = image.image.config.config.exposed_ports.keys().cloned();
-            let published = decode(&other)?.ports;
-            let published = published.iter().map(|port| format!("{}/{}", port.container_port, port.protocol));
-            for text in exposed.chain(published) {
+            let of_other = decode(&other)?;
+            let published =
+                of_other.ports.iter().map(|port| format!("{}/{}", port.container_port, port.protocol));
+            for text in exposed.chain(of_other.expose.iter().cloned()).chain(published) {
                 let (port, protocol) = text.split_once('/').unwrap_or((&text, "tcp"));
                 if let Ok(port) = port.parse() {
                     ports.push((port, protocol.to_owned()));

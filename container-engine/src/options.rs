@@ -36,6 +36,12 @@ pub struct ContainerOptions {
     pub working_dir: Option<String>,
     /// The host name; the short id if none is given.
     pub hostname: Option<String>,
+    /// The NIS domain name.
+    pub domainname: Option<String>,
+    /// Share the host's host name and domain name; neither can be set then.
+    pub host_uts: bool,
+    /// See the host's control groups, not its own as the root.
+    pub host_cgroup: bool,
     /// A terminal of its own.
     pub tty: bool,
     /// Further groups, by the image's names or by number, that its processes are in.
@@ -54,6 +60,8 @@ pub struct ContainerOptions {
     pub ip: Option<IpAddr>,
     /// Ports to publish.
     pub ports: Vec<PublishedPort>,
+    /// Ports beside the image's that it exposes: `80` or `80/udp`. They are published with `publish_all`, and told to containers that link it.
+    pub expose: Vec<String>,
     /// Publish every exposed port at a free port of the host.
     pub publish_all: bool,
     /// Further lines of `/etc/hosts`: name and address.

@@ -23,7 +23,7 @@ use crate::links::links;
 use crate::logs::LOG;
 use crate::networks::{NetworkDriver, driver};
 use crate::options::{ContainerOptions, NetworkMode, RestartPolicy};
-use crate::{Engine, Error, short_id, user};
+use crate::{Engine, Error, user};
 
 impl Engine {
     /// Starts a container. One that runs stays as it is.
@@ -278,7 +278,7 @@ impl Engine {
         networks: &[container_net::Attachment],
     ) -> Result<Vec<Value>, Error> {
         let root = self.container_root(&row.id);
-        let hostname = options.hostname.as_deref().unwrap_or_else(|| short_id(&row.id));
+        let hostname = &crate::bundle::hostname(options, &row.id);
         let mut hosts = String::from(
             "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\nfe00::0\tip6-localnet\n\
              ff00::0\tip6-mcastprefix\nff02::1\tip6-allnodes\nff02::2\tip6-allrouters\n",
@@ -365,8 +365,8 @@ fn ports(
 ) -> Result<Vec<PublishedPort>, Error> {
     let mut ports = options.ports.clone();
     if options.publish_all {
-        for exposed in image.exposed_ports.keys() {
-            let refuse = |reason: &str| Error::setting("exposed port of the image", exposed, reason);
+        for exposed in image.exposed_ports.keys().chain(&options.expose) {
+            let refuse = |reason: &str| Error::setting("exposed port", exposed, reason);
             let (port, protocol) = exposed.split_once('/').unwrap_or((exposed, "tcp"));
             let container_port = port.parse().map_err(|_| refuse("it is not a number below 65536"))?;
             let protocol = protocol.parse().map_err(|_| refuse("the protocol is none of tcp, udp, sctp"))?;

@@ -329,3 +329,55 @@ fn what_stands_behind_the_image_is_no_option() {
     host.ok(&["rm", "-f", "one"]);
     host.leaves_nothing();
 }
+
+#[test]
+fn names_of_the_host_and_control_groups_are_shared_where_it_is_said() {
+    let Some(host) = Host::with_image() else { return };
+    let name = |more: &[&str], command: &str| {
+        host.ok(&[&["run", "--rm"], more, &["bb", "sh", "-c", command]].concat()).trim().to_owned()
+    };
+    let domain = "cat /proc/sys/kernel/domainname";
+    assert_eq!(
+        name(&["--hostname", "box", "--domainname", "example"], &format!("hostname; {domain}")),
+        "box\nexample"
+    );
+    let own = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap();
+    assert_eq!(name(&["--uts", "host"], "hostname; echo $HOSTNAME"), format!("{0}\n{0}", own.trim()));
+    let (_, said) = host.fails(&["run", "--rm", "--uts", "host", "--hostname", "box", "bb", "true"]);
+    assert!(said.contains("cannot be set"), "{said}");
+    let group = "cat /proc/self/cgroup | head -1";
+    assert!(name(&[], group).ends_with(":/"), "its own group is the root");
+    assert!(name(&["--cgroupns", "host"], group).contains("/dunnage-"), "the host's tree is seen");
+    let (_, said) = host.fails(&["run", "--rm", "--cgroupns", "other", "bb", "true"]);
+    assert!(said.contains("cgroupns mode \"other\""), "{said}");
+    host.leaves_nothing();
+}
+
+#[test]
+fn what_is_exposed_is_published_by_itself_and_told_to_who_links_it() {
+    let Some(host) = Host::with_image() else { return };
+    host.ok(&[
+        "run",
+        "-d",
+        "--name",
+        "web",
+        "--stop-timeout",
+        "0",
+        "-P",
+        "--expose",
+        "80-81",
+        "--expose",
+        "53/udp",
+        "bb",
+        "sleep",
+        "600",
+    ]);
+    let ports = host.ok(&["port", "web"]);
+    let inside: Vec<&str> = ports.lines().filter_map(|line| line.split(" -> ").next()).collect();
+    assert_eq!(inside, ["80/tcp", "81/tcp", "53/udp"], "{ports}");
+    let env = host.ok(&["run", "--rm", "--link", "web", "bb", "env"]);
+    assert!(env.contains("WEB_PORT_81_TCP_PORT=81") && env.contains("WEB_PORT_53_UDP_PROTO=udp"), "{env}");
+    let (_, said) = host.fails(&["run", "--rm", "--expose", "90-80", "bb", "true"]);
+    assert!(said.contains("expose \"90-80\""), "{said}");
+    host.leaves_nothing();
+}

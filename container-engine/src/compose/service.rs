@@ -45,6 +45,10 @@ impl Engine {
             group_add: service.group_add.iter().map(|group| group.0.clone()).collect(),
             working_dir: service.working_dir.clone(),
             hostname: service.hostname.clone(),
+            domainname: service.domainname.clone(),
+            host_uts: host_mode(name, "uts", service.uts.as_deref(), &[""])?,
+            host_cgroup: service.cgroup.as_deref() == Some("host"),
+            expose: service.expose.iter().map(|port| port.0.clone()).collect(),
             tty: service.tty == Some(true),
             stdin_open: service.stdin_open == Some(true),
             network: places.mode,
@@ -127,13 +131,11 @@ impl Engine {
 fn impossible(name: &str, service: &Service) -> Result<(), Error> {
     let given = [
         ("blkio_config", service.blkio_config.is_some()),
-        ("cgroup", service.cgroup.as_deref() == Some("host")),
         ("cgroup_parent", service.cgroup_parent.is_some()),
         ("cpu_rt_period", service.cpu_rt_period.is_some()),
         ("cpu_rt_runtime", service.cpu_rt_runtime.is_some()),
         ("credential_spec", service.credential_spec.is_some()),
         ("device_cgroup_rules", !service.device_cgroup_rules.is_empty()),
-        ("domainname", service.domainname.is_some()),
         ("gpus", !service.gpus.0.is_empty()),
         ("init", service.init == Some(true)),
         ("isolation", service.isolation.as_deref().is_some_and(|kind| kind != "default")),
@@ -149,7 +151,6 @@ fn impossible(name: &str, service: &Service) -> Result<(), Error> {
         ("storage_opt", !service.storage_opt.is_empty()),
         ("use_api_socket", service.use_api_socket == Some(true)),
         ("userns_mode", service.userns_mode.as_deref().is_some_and(|mode| mode != "host")),
-        ("uts", service.uts.is_some()),
     ];
     match given.into_iter().find(|(_, given)| *given) {
         Some((key, _)) => Err(refused(name, key, "the engine cannot do this yet")),

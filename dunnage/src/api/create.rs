@@ -180,6 +180,7 @@ fn options(name: Option<String>, body: Value) -> Result<Read, Fault> {
         user: config.text("User")?,
         working_dir: config.text("WorkingDir")?,
         hostname: config.text("Hostname")?,
+        domainname: config.text("Domainname")?,
         tty: config.flag("Tty")?,
         stdin_open: config.flag("OpenStdin")?,
         stop_signal: config.text("StopSignal")?,
@@ -211,24 +212,7 @@ fn options(name: Option<String>, body: Value) -> Result<Read, Fault> {
             options.mounts.push(spec);
         }
     }
-    if options.publish_all {
-        for (port, _) in &exposed {
-            let (number, protocol) = port.split_once('/').unwrap_or((port, "tcp"));
-            let wrong = || Fault::bad(format!("ExposedPorts: {port:?} is no port"));
-            let published = PublishedPort {
-                host_ip: None,
-                host_port: 0,
-                container_port: number.parse().map_err(|_| wrong())?,
-                protocol: protocol.parse().map_err(|_| wrong())?,
-            };
-            let known = |other: &PublishedPort| {
-                (other.container_port, other.protocol) == (published.container_port, published.protocol)
-            };
-            if !options.ports.iter().any(known) {
-                options.ports.push(published);
-            }
-        }
-    }
+    options.expose = exposed.into_iter().map(|(port, _)| port).collect();
     let mut others = Vec::new();
     if let Some(mut networks) = networks {
         let entries = networks.entries("EndpointsConfig")?;
@@ -369,6 +353,7 @@ fn host_config(options: &mut ContainerOptions, mut host: Fields) -> Result<(), F
         options.log = LogOptions::default();
     }
     options.host_pid = shared(&mut host, "PidMode", &["private"])?;
+    options.host_uts = shared(&mut host, "UTSMode", &[])?;
     options.host_ipc = shared(&mut host, "IpcMode", &["private", "shareable"])?;
     if let Some(size) = host.take("ConsoleSize") {
         let rows_columns: Option<[u16; 2]> = serde_json::from_value(size).ok();
@@ -379,12 +364,7 @@ fn host_config(options: &mut ContainerOptions, mut host: Fields) -> Result<(), F
     if let Some(other) = runtime.filter(|name| !["dunnage-oci", "runc"].contains(&name.as_str())) {
         return Err(Fault::bad(format!("HostConfig.Runtime: {other:?} is not there; dunnage-oci is")));
     }
-    match host.text("CgroupnsMode")?.as_deref() {
-        None | Some("private") => {}
-        Some(other) => {
-            return Err(Fault::bad(format!("HostConfig.CgroupnsMode: {other:?} is not supported here")));
-        }
-    }
+    options.host_cgroup = shared(&mut host, "CgroupnsMode", &["private"])?;
     // -1 is the host's own
     if let Some(swappiness) = host.number("MemorySwappiness")?.filter(|value| *value >= 0) {
         return Err(Fault::bad(format!("HostConfig.MemorySwappiness is not supported here: {swappiness}")));
@@ -530,7 +510,6 @@ mod tests {
             (json!({}), "Image is missing"),
             (json!({"Image": "x", "HostConfig": {"CpuRealtimePeriod": 5}}), "HostConfig.CpuRealtimePeriod"),
             (json!({"Image": "x", "Tty": "yes"}), "Tty is not true or false"),
-            (json!({"Image": "x", "Domainname": "d"}), "Domainname"),
             (json!({"Image": "x", "HostConfig": {"Runtime": "kata"}}), "kata"),
             (
                 json!({"Image": "x", "HostConfig": {"Mounts": [{"Type": "bind", "Source": "/a,readonly", "Target": "/b"}]}}),

@@ -55,6 +55,15 @@ pub(crate) struct ContainerArgs {
     /// Host name
     #[arg(long, value_name = "NAME")]
     hostname: Option<String>,
+    /// NIS domain name
+    #[arg(long, value_name = "NAME")]
+    domainname: Option<String>,
+    /// host: share the host's host name
+    #[arg(long, value_name = "MODE")]
+    uts: Option<String>,
+    /// host: see the host's control groups; private
+    #[arg(long, value_name = "MODE")]
+    cgroupns: Option<String>,
     /// bridge, none, host, container:NAME, or a network's name
     #[arg(long, alias = "net", default_value = "bridge", value_name = "NETWORK")]
     network: String,
@@ -67,6 +76,9 @@ pub(crate) struct ContainerArgs {
     /// Publish a port: [ADDRESS:][HOST:]CONTAINER[/tcp|udp|sctp], ranges too
     #[arg(short, long, value_name = "PORT")]
     publish: Vec<String>,
+    /// A port, or a range of ports, beside the image's that is exposed: 80, 80-90/udp
+    #[arg(long, value_name = "PORT")]
+    expose: Vec<String>,
     /// Publish every exposed port at a free port of the host
     #[arg(short = 'P', long)]
     publish_all: bool,
@@ -206,6 +218,9 @@ impl ContainerArgs {
             group_add: self.group_add.clone(),
             working_dir: self.workdir.clone(),
             hostname: self.hostname.clone(),
+            domainname: self.domainname.clone(),
+            host_uts: mode("uts", self.uts.as_deref(), &[""])?,
+            host_cgroup: mode("cgroupns", self.cgroupns.as_deref(), &["", "private"])?,
             tty: self.tty,
             console_size: crate::terminal::size().filter(|_| self.tty),
             stdin_open: self.interactive,
@@ -214,6 +229,7 @@ impl ContainerArgs {
             aliases: self.network_alias.clone(),
             ip: self.ip,
             ports: self.ports()?,
+            expose: exposed(&self.expose)?,
             publish_all: self.publish_all,
             extra_hosts: host_entries(&self.add_host)?,
             dns: self.dns.clone(),
@@ -353,6 +369,23 @@ pub(crate) fn environment(files: &[PathBuf], variables: &[String]) -> Result<Vec
         add(variable);
     }
     Ok(env)
+}
+
+/// Ranges spread out: `80-82/udp` is three ports.
+fn exposed(texts: &[String]) -> Result<Vec<String>, Failure> {
+    let mut all = Vec::new();
+    for text in texts {
+        let wrong = || Failure::new(format!("expose {text:?}: the form is PORT[-PORT][/PROTOCOL]"));
+        let (ports, protocol) = text.split_once('/').unwrap_or((text, "tcp"));
+        let (first, last) = ports.split_once('-').unwrap_or((ports, ports));
+        let (first, last): (u16, u16) =
+            (first.parse().map_err(|_| wrong())?, last.parse().map_err(|_| wrong())?);
+        if first > last {
+            return Err(wrong());
+        }
+        all.extend((first..=last).map(|port| format!("{port}/{protocol}")));
+    }
+    Ok(all)
 }
 
 /// `1m30s`, `500ms`: numbers with units, as Go writes times.
