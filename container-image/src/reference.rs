@@ -60,7 +60,9 @@ impl Reference {
             let bare = self.path.strip_prefix(DEFAULT_NAMESPACE).filter(|bare| !bare.contains('/'));
             match self.path.split_once('/') {
                 // a.b/c alone would be of the registry a.b
-                Some((first, _)) if bare.is_none() && is_domain(first) => format!("{}/{}", self.domain, self.path),
+                Some((first, _)) if bare.is_none() && is_domain(first) => {
+                    format!("{}/{}", self.domain, self.path)
+                }
                 _ => bare.unwrap_or(&self.path).to_owned(),
             }
         } else {
@@ -224,7 +226,15 @@ mod tests {
 
     #[test]
     fn a_familiar_name_is_that_of_the_same_repository() {
-        for text in ["ubuntu", "library/a/b", "docker.io/library/a/b/c:1", "a/b", "docker.io/a.b/c", "docker.io/localhost/x", "localhost/library/x"] {
+        for text in [
+            "ubuntu",
+            "library/a/b",
+            "docker.io/library/a/b/c:1",
+            "a/b",
+            "docker.io/a.b/c",
+            "docker.io/localhost/x",
+            "localhost/library/x",
+        ] {
             let reference: Reference = text.parse().unwrap();
             assert_eq!(reference.familiar().parse::<Reference>().unwrap(), reference, "{text}");
         }

@@ -33,7 +33,6 @@ pub(crate) const VERSION: &str = "com.docker.compose.version";
 pub(crate) fn common(project: &Project) -> BTreeMap<String, String> {
     BTreeMap::from([
         (PROJECT.to_owned(), project.name.clone()),
-        // docker-compose reads a version of its own kind here
-        (VERSION.to_owned(), "2.30.0".to_owned()),
+        (VERSION.to_owned(), env!("CARGO_PKG_VERSION").to_owned()),
     ])
 }
