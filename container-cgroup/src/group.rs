@@ -392,7 +392,12 @@ fn inherit_cpuset(directory: &Path) -> Result<(), Error> {
     let Some(parent) = directory.parent() else { return Ok(()) };
     for name in ["cpuset.cpus", "cpuset.mems"] {
         // without the prefix when mounted with `noprefix`, as by Android and old LXC
-        let above = file::read(&parent.join(name))?;
+        let mut above = file::read(&parent.join(name))?;
+        if above.trim().is_empty() {
+            // somebody else has made it this moment, and got no further
+            inherit_cpuset(parent)?;
+            above = file::read(&parent.join(name))?;
+        }
         file::write(&directory.join(name), above.trim())?;
     }
     Ok(())

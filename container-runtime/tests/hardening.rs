@@ -123,7 +123,20 @@ fn a_reused_number_is_never_signalled() {
     let path = world.runtime.root().join("r/state.json");
     let mut state: serde_json::Value =
         serde_json::from_slice(&fs::read(&path).expect("state")).expect("json");
-    let mut victim = std::process::Command::new("sleep").arg("1000").spawn().expect("sleep");
+    // a process is told by its number and by when it began, in hundredths of a second
+    let began = |pid: &str| {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).expect("stat");
+        stat.rsplit(' ').nth(stat.split(' ').count() - 22).map(str::to_owned)
+    };
+    let first = began(&state["pid"].to_string());
+    let mut victim = loop {
+        let mut victim = std::process::Command::new("sleep").arg("1000").spawn().expect("sleep");
+        if began(&victim.id().to_string()) != first {
+            break victim;
+        }
+        victim.kill().expect("kill");
+        victim.wait().expect("wait");
+    };
     state["pid"] = json!(victim.id());
     fs::write(&path, state.to_string()).expect("state");
     assert_eq!(world.state("r")["status"], "stopped");
